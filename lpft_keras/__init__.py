@@ -1,0 +1,44 @@
+"""LP-FT: linear probing then fine-tuning of pre-trained classifiers, on Keras 3.
+
+Importing this package defines names only. What needs Keras is imported when it is first asked for.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lpft_keras.errors import InputError
+    from lpft_keras.estimator import TextClassifier
+    from lpft_keras.experiment import run
+    from lpft_keras.results import RunResult
+    from lpft_keras.tasks import Task
+
+__all__ = ["InputError", "RunResult", "Task", "TextClassifier", "__version__", "run"]
+
+_HOMES = {
+    "InputError": "lpft_keras.errors",
+    "RunResult": "lpft_keras.results",
+    "Task": "lpft_keras.tasks",
+    "TextClassifier": "lpft_keras.estimator",
+    "run": "lpft_keras.experiment",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, or a room of the package, when it is first used."""
+    if name in _HOMES:
+        if name in ("run", "TextClassifier"):
+            from lpft_keras.backend import check_backend
+
+            check_backend()
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in ("calibration", "representation", "tasks", "models", "methods"):
+        return importlib.import_module(f"lpft_keras.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return all names, those not imported yet too."""
+    return sorted([*globals(), *_HOMES])

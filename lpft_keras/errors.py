@@ -1,0 +1,29 @@
+"""What a user's mistake is answered with. Knows nothing of the rest of the package."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """The user's input was wrong.
+
+    The message is one line: what was wrong, where, and how to mend it. The command line prints it without
+    a traceback and ends with status 2; from Python it is an ordinary `ValueError`.
+    """
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
+    """Return the error for a name that is not among the known ones, with the nearest of them.
+
+    Args:
+        kind: What the name was meant to be, for example `"task"`.
+        name: What the user gave.
+        known: The names that would have been right.
+
+    Returns:
+        An `InputError` to raise.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known)}"
+    return InputError(f"unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,123 @@
+"""Files that are whole or absent: atomic writing, checked reading, content hashes. No pickles."""
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from lpft_keras.errors import InputError
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that it is either whole or not there, whatever kills the process meanwhile.
+
+    Args:
+        path: Where the file shall be. Its folder is made.
+        write: Called with the open binary file.
+
+    Raises:
+        InputError: The folder can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise InputError(f"can't write {path}: {error.strerror}; choose another output directory") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, keys in the order given; NaN becomes null."""
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON can't say (NaN, infinities) by null, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, or return None where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays into one `.npz` file atomically."""
+    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Read an `.npz` file whole, or return None where it is missing or damaged (its checksums are checked)."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def fingerprint(parts: Iterable[object]) -> str:
+    """Return a short hexadecimal hash of strings, numbers and arrays, in order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            head = f"{part.dtype.str}{part.shape}".encode()
+            body = memoryview(np.ascontiguousarray(part)).cast("B")
+        else:
+            head, body = type(part).__name__.encode(), memoryview(repr(part).encode())
+        digest.update(f"{len(head)}:{len(body)}:".encode() + head)
+        digest.update(body)
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached_arrays(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays of a cache file, making and writing them where it is missing or damaged.
+
+    Args:
+        path: The cache file; its name must hold a hash of all that the arrays depend on.
+        make: Computes the arrays.
+
+    Returns:
+        The arrays by name.
+    """
+    arrays = read_arrays(path)
+    if arrays is None:
+        arrays = dict(make())
+        write_arrays(path, arrays)
+    return arrays
