@@ -1,0 +1,62 @@
+"""What all tests share: a fixed seed, no progress bars, files in the official format, the real ones where named."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["CI"] = "true"
+# Tests build the same small models over and over: on JAX, compile each once a machine.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), "lpft-keras-tests-jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import numpy as np
+import pytest
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "backend(name): runs on one backend only")
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu"):
+        import keras
+
+        if not any("gpu" in device.lower() for device in keras.distribution.list_devices()):
+            pytest.skip(f"no GPU that {keras.backend.backend()} sees")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def real_data():
+    """The folder of the official files, named by LPFT_TEST_DATA."""
+    folder = os.environ.get("LPFT_TEST_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("LPFT_TEST_DATA names no folder with the official data files")
+    return Path(folder)
+
+
+@pytest.fixture
+def official_files(tmp_path):
+    """A data directory with small files of our own in the official format of CB."""
+    from lpft_keras.tasks.grammar import demo_rows
+
+    folder = tmp_path / "data"
+    for name, split, count in (("train.jsonl", "train", 60), ("val.jsonl", "test", 20)):
+        rows = [
+            {"premise": premise, "hypothesis": hypothesis, "label": label, "idx": index}
+            for index, (premise, hypothesis, label) in enumerate(demo_rows(split)[:count])
+        ]
+        write_jsonl(folder / "cb" / name, rows)
+    return folder
+
+
+def write_jsonl(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,0 +1,63 @@
+"""The TFDS road, with TFDS's own builder: only the download itself is missing."""
+
+import json
+
+import pytest
+
+from lpft_keras.errors import InputError
+from lpft_keras.tasks import get_task, load_task
+from lpft_keras.tasks.sources import tfds_rows
+from tests.conftest import write_jsonl
+
+
+@pytest.fixture
+def super_glue(tmp_path, monkeypatch):
+    """Let TFDS's downloads answer with official files at hand, and keep what it prepares in a folder of this test."""
+    import tensorflow_datasets as tfds
+
+    def from_disk(folder):
+        downloads = tmp_path / "downloads"
+        for source in folder.glob("*/*.jsonl"):
+            rows = [json.loads(line) for line in source.read_text("utf-8").splitlines()]
+            write_jsonl(downloads / source.parent.name.upper() / source.name, rows)
+            write_jsonl(
+                downloads / source.parent.name.upper() / "test.jsonl",
+                [{name: value for name, value in row.items() if name != "label"} for row in rows[:2]],
+            )
+        monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", lambda self, url: str(downloads))
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "prepared"))
+
+    return from_disk
+
+
+def test_rows_come_in_the_order_of_the_official_file(super_glue, official_files):
+    super_glue(official_files)
+    by_tfds, by_files = load_task(get_task("cb")), load_task(get_task("cb"), official_files)
+    assert by_tfds.train.texts == by_files.train.texts
+    for name, split in by_tfds.evaluated().items():
+        assert split.checksum == by_files.evaluated()[name].checksum
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["cb", "rte"])
+def test_the_official_rows_are_the_same_by_both_roads(super_glue, real_data, tmp_path, name):
+    (tmp_path / "official" / name).mkdir(parents=True)
+    for file in ("train.jsonl", "val.jsonl"):
+        (tmp_path / "official" / name / file).write_bytes((real_data / name / file).read_bytes())
+    super_glue(tmp_path / "official")
+    by_tfds, by_files = load_task(get_task(name)), load_task(get_task(name), real_data)
+    assert by_tfds.train.checksum == by_files.train.checksum
+    assert by_tfds.test.checksum == by_files.test.checksum
+
+
+def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def unreachable(self, url):
+        raise ConnectionError(f"can't reach {url}")
+
+    monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", unreachable)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(InputError, match=r"train\.jsonl and val\.jsonl as data_dir"):
+        tfds_rows(get_task("cb"), "train")
