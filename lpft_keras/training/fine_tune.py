@@ -1,0 +1,206 @@
+"""Fine-tuning: `fit()` with the paper's optimiser, best epoch on validation restored, resumable after every epoch."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from scipy.special import log_softmax
+
+from lpft_keras.errors import InputError
+from lpft_keras.models.classifier import get_head
+from lpft_keras.progress import progress_bar
+from lpft_keras.representation import head_norm
+from lpft_keras.training.batches import Encoded, TrainingBatches, default_micro_batches, micro_batched
+from lpft_keras.training.checkpoint import Checkpoint
+from lpft_keras.training.forward import Forward
+
+HistoryRow = dict[str, str | int | float]
+Score = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """How a model is fine-tuned.
+
+    Attributes:
+        learning_rate: The greatest rate, at the first step; it falls linearly to zero over all steps.
+        batch_size: Rows an optimiser step.
+        epochs: Passes over the training rows.
+        micro_batches: Equal parts of like length a batch is cut into; None decides by the batch size. It changes how
+            much padding is computed, not the result.
+        clip_norm: Greatest global norm of the gradient.
+    """
+
+    learning_rate: float
+    batch_size: int
+    epochs: int = 10
+    micro_batches: int | None = None
+    clip_norm: float = 1.0
+
+    def __post_init__(self):
+        """Refuse settings that no training can use."""
+        for name in ("batch_size", "epochs", "micro_batches"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be 1 or more, not {value}")
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} must be a finite number above 0, not {value}")
+        if self.batch_size % (self.micro_batches or 1):
+            raise InputError(f"micro_batches ({self.micro_batches}) must divide batch_size ({self.batch_size})")
+
+
+class DivergedError(InputError):
+    """The loss turned NaN or infinite; what was finished before is kept."""
+
+
+def adam(settings: FineTuneSettings, steps: int) -> keras.optimizers.Optimizer:
+    """Return the paper's "Adam": no weight decay, epsilon 1e-8, linear decay to zero, global gradient norm clipped.
+
+    Args:
+        settings: Learning rate and clipping.
+        steps: Optimiser steps in all.
+
+    Returns:
+        An optimiser that is not built yet.
+    """
+    rate = keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, steps, end_learning_rate=0.0)
+    make = keras.optimizers.Adam
+    if keras.backend.backend() == "torch":
+        from lpft_keras.training.on_torch import FusedAdam as make
+    return make(rate, epsilon=1e-8, global_clipnorm=settings.clip_norm)
+
+
+def head_record(classifier_head: tuple[np.ndarray, np.ndarray], logits: np.ndarray) -> HistoryRow:
+    """Return the norms of head, bias and logits that every row of a history holds."""
+    kernel, bias = classifier_head
+    return {
+        "head_norm": head_norm(kernel),
+        "bias_norm": float(np.linalg.norm(bias.astype(np.float64))),
+        "logit_norm": float(np.linalg.norm(logits.astype(np.float64), axis=1).mean()),
+    }
+
+
+def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean cross-entropy of logits, NaN where the logits are."""
+    return float(-log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean())
+
+
+def fine_tune(
+    classifier: keras.Model,
+    forward: Forward,
+    train: Encoded,
+    validation: Encoded,
+    settings: FineTuneSettings,
+    *,
+    score: Score,
+    seed: int,
+    folder: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    show_progress: bool | None = None,
+) -> list[HistoryRow]:
+    """Fine-tune a classifier's trainable variables; freeze what shall stay before the call.
+
+    Args:
+        classifier: A model of `build_classifier`; it ends with the weights of its best epoch.
+        forward: Its forward function.
+        train: Training rows.
+        validation: Rows that choose the best epoch.
+        settings: The settings.
+        score: What the best epoch is best in: a function of (logits, labels), greater is better. Of equal epochs the
+            first is taken.
+        seed: Seed of the batches.
+        folder: Where the state after each epoch is kept; a state found there is gone on from.
+        callbacks: Keras callbacks. They see the model that `fit` trains; it shares its variables with the classifier.
+        show_progress: Whether to show a progress bar; None decides by the terminal.
+
+    Returns:
+        One row an epoch. Step 0 is the state before, without a training loss, since no training row was seen.
+
+    Raises:
+        DivergedError: The loss turned NaN or infinite.
+    """
+    micro_batches = settings.micro_batches or default_micro_batches(settings.batch_size)
+    steps = -(-len(train) // settings.batch_size)
+    optimizer = adam(settings, steps * settings.epochs)
+    optimizer.build(classifier.trainable_variables)
+    checkpoint = Checkpoint(folder, classifier, optimizer)
+    first_epoch, history = checkpoint.restore()
+
+    def record(epoch: int, loss: float, accuracy: float) -> float:
+        logits = forward(validation.tokens)[1]
+        history.append(
+            {
+                "stage": "fine_tune",
+                "step": epoch,
+                "loss": loss,
+                "accuracy": accuracy,
+                "validation_loss": mean_loss(logits, validation.labels),
+                "validation_accuracy": float((logits.argmax(axis=1) == validation.labels).mean()),
+                **head_record(get_head(classifier), logits),
+            }
+        )
+        return score(logits, validation.labels)
+
+    if not history:
+        record(0, math.nan, math.nan)
+    model = micro_batched(classifier, micro_batches)
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        # XLA would compile every shape anew; where it is the backend's only way, TrainingBatches keeps shapes few.
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    batches = TrainingBatches(train, settings.batch_size, micro_batches, settings.epochs, seed, first_epoch)
+    with progress_bar("fine-tuning", steps * settings.epochs, show_progress) as advance:
+        watch = _Watch(checkpoint, record, history, steps, settings, advance)
+        model.fit(
+            batches.for_keras(),
+            steps_per_epoch=steps,
+            initial_epoch=first_epoch,
+            epochs=settings.epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[watch, *callbacks],
+        )
+    checkpoint.restore_best()
+    return history
+
+
+class _Watch(keras.callbacks.Callback):
+    """Writes history and checkpoint after each epoch, and stops at a loss that is no number."""
+
+    def __init__(self, checkpoint, record, history, steps, settings, advance):
+        super().__init__()
+        self._checkpoint = checkpoint
+        self._record = record
+        self._history = history
+        self._steps = steps
+        self._settings = settings
+        self._advance = advance
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._advance(self._epoch * self._steps + batch + 1)
+        if not math.isfinite(logs["loss"]):
+            raise DivergedError(
+                f"the loss is {logs['loss']} at step {batch + 1} of epoch {self._epoch + 1}, learning rate "
+                f"{self._settings.learning_rate:g}; take a smaller learning rate (epochs finished so far are kept)"
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        score = self._record(epoch + 1, float(logs["loss"]), float(logs["accuracy"]))
+        # Callbacks that come after, such as EarlyStopping, find the validation under the names Keras uses.
+        logs["val_loss"] = self._history[-1]["validation_loss"]
+        logs["val_accuracy"] = self._history[-1]["validation_accuracy"]
+        if score > self._checkpoint.best_score:
+            self._checkpoint.keep_best(epoch, score)
+        self._checkpoint.save(epoch, self._history)
