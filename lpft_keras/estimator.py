@@ -1,0 +1,241 @@
+"""`TextClassifier`: the same pipeline as a scikit-learn estimator, for texts and labels at hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import check_is_fitted
+
+from lpft_keras.errors import InputError
+from lpft_keras.evaluation import accuracy
+from lpft_keras.models.backbones import check_backbone, load_backbone
+from lpft_keras.models.encoding import encode
+from lpft_keras.pipeline import train_classifier
+from lpft_keras.randomness import global_state_kept
+from lpft_keras.results import HISTORY_COLUMNS
+from lpft_keras.settings import RunSettings
+from lpft_keras.storage import read_json, write_json
+from lpft_keras.training.batches import Encoded
+from lpft_keras.training.forward import forward_function
+from lpft_keras.weights import load_weights, save_weights
+
+_FILE = "classifier.json"
+
+
+class TextClassifier(ClassifierMixin, BaseEstimator):
+    """A text classifier fine-tuned by LP-FT or one of its relatives, as a scikit-learn estimator.
+
+    Args:
+        method: "lp", "ft", "lp-ft", "lora" or "lp-lora".
+        backbone: As for `lpft_keras.run`.
+        seed: Seed of all that is random.
+        epochs: Passes over the training rows; the best on validation is kept.
+        batch_size: Rows an optimiser step; None takes the defaults of `lpft_keras.run`.
+        learning_rate: Learning rate at the first step; None likewise.
+        max_length: Tokens a row.
+        pooling: "first", "mean", or None for the backbone's own default.
+        dropout: Dropout rate of backbone and head; None takes the checkpoint's, and 0.1 for the head.
+        dtype: "float32", "mixed_bfloat16" or "mixed_float16".
+        lora_rank: Rank of the adapters.
+        lora_alpha: Scale of the adapters.
+        lora_style: "paper" or "keras".
+        probe_solver: Solver of the linear probe.
+        validation_fraction: Share of the rows that chooses the best epoch, stratified, where `fit` is given none.
+
+    Attributes:
+        classes_: The labels as given, sorted.
+        model_: The Keras model.
+        history_: One dict an iteration of the probe, then one an epoch.
+
+    Example:
+        >>> texts = ["a fine film", "a dull film"] * 20
+        >>> classifier = TextClassifier(method="lp", backbone="pocket").fit(texts, ["good", "bad"] * 20)
+        >>> classifier.predict(["a fine film"])
+        array(['good'], dtype='<U4')
+    """
+
+    def __init__(
+        self,
+        method: str = "lp-ft",
+        backbone: str = "roberta_base_en",
+        *,
+        seed: int = 1001,
+        epochs: int = 10,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        max_length: int = 128,
+        pooling: str | None = None,
+        dropout: float | None = None,
+        dtype: str = "float32",
+        lora_rank: int = 8,
+        lora_alpha: float = 8.0,
+        lora_style: str = "paper",
+        probe_solver: str = "newton-cg",
+        validation_fraction: float = 0.1,
+    ):
+        self.method = method
+        self.backbone = backbone
+        self.seed = seed
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_length = max_length
+        self.pooling = pooling
+        self.dropout = dropout
+        self.dtype = dtype
+        self.lora_rank = lora_rank
+        self.lora_alpha = lora_alpha
+        self.lora_style = lora_style
+        self.probe_solver = probe_solver
+        self.validation_fraction = validation_fraction
+
+    def _settings(self) -> RunSettings:
+        params = self.get_params()
+        del params["validation_fraction"]
+        return RunSettings(task="own texts", **params)
+
+    def fit(
+        self,
+        texts: Sequence[str] | Sequence[tuple[str, str]],
+        labels: Sequence[Any],
+        validation: tuple[Sequence[Any], Sequence[Any]] | None = None,
+    ) -> "TextClassifier":
+        """Train on texts.
+
+        Args:
+            texts: Strings, or pairs of strings.
+            labels: One a text: strings, integers or booleans.
+            validation: Texts and labels that choose the best epoch; None holds out `validation_fraction` of the rows.
+
+        Returns:
+            This estimator.
+
+        Raises:
+            InputError: A setting, a text or a label is wrong.
+        """
+        settings = self._settings()
+        check_backbone(self.backbone)
+        rows = _rows(texts)
+        if len(rows) != len(labels):
+            raise InputError(f"there are {len(rows)} texts and {len(labels)} labels; give one label a text")
+        self.classes_, ids = np.unique(np.asarray(labels), return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(f"the labels hold one class only ({self.classes_.tolist()}); two or more are needed")
+        if validation is None:
+            rows, held_rows, ids, held_ids = self._hold_out(rows, ids)
+        else:
+            held_rows, held_ids = _rows(validation[0]), self._ids(validation[1])
+        with global_state_kept():
+            backbone = load_backbone(self.backbone, dropout=self.dropout, dtype=self.dtype)
+            trained = train_classifier(
+                backbone,
+                len(self.classes_),
+                Encoded(encode(backbone, rows, self.max_length), ids),
+                Encoded(encode(backbone, held_rows, self.max_length), held_ids),
+                settings.pipeline(),
+                score=accuracy,
+            )
+        self.history_ = [{name: row[name] for name in HISTORY_COLUMNS} for row in trained.history]
+        self._ready(backbone, trained.classifier)
+        return self
+
+    def _hold_out(self, rows: list[tuple[str, ...]], ids: np.ndarray):
+        try:
+            return train_test_split(rows, ids, test_size=self.validation_fraction, stratify=ids, random_state=self.seed)
+        except ValueError as error:
+            raise InputError(f"can't hold out rows for validation: {error}; give more rows, or validation=") from error
+
+    def _ids(self, labels: Sequence[Any]) -> np.ndarray:
+        wanted = np.asarray(labels)
+        ids = np.searchsorted(self.classes_, wanted).clip(max=len(self.classes_) - 1)
+        unknown = self.classes_[ids] != wanted
+        if unknown.any():
+            raise InputError(f"validation label {wanted[unknown][0]!r} is not among {self.classes_.tolist()}")
+        return ids
+
+    def _ready(self, backbone, model) -> None:
+        self.model_ = model
+        self._backbone = backbone
+        self._forward = forward_function(model)
+
+    def decision_function(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> np.ndarray:
+        """Return the logits, float32 [texts, classes], classes in the order of `classes_`."""
+        check_is_fitted(self, "model_")
+        return self._forward(encode(self._backbone, _rows(texts), self.max_length))[1]
+
+    def predict_proba(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> np.ndarray:
+        """Return the probabilities, float64 [texts, classes], classes in the order of `classes_`."""
+        return softmax(self.decision_function(texts).astype(np.float64), axis=1)
+
+    def predict(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> np.ndarray:
+        """Return the labels, as `fit` was given them, [texts]."""
+        best = self.decision_function(texts).argmax(axis=1)
+        return self.classes_[best]
+
+    def save(self, directory: str | Path) -> None:
+        """Write the trained classifier into a directory (JSON and weights, no pickle).
+
+        Args:
+            directory: Where to; made where missing.
+        """
+        check_is_fitted(self, "model_")
+        directory = Path(directory)
+        write_json(
+            directory / _FILE,
+            {"params": self.get_params(), "classes": self.classes_.tolist(), "history": self.history_},
+        )
+        save_weights(directory, self.method, self.model_, self._backbone)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "TextClassifier":
+        """Read a classifier that `save` wrote.
+
+        Args:
+            directory: Where it is.
+
+        Returns:
+            The fitted estimator.
+
+        Raises:
+            InputError: The directory holds none, or it is damaged.
+        """
+        directory = Path(directory)
+        state = read_json(directory / _FILE)
+        if state is None:
+            raise InputError(f"{directory} holds no saved TextClassifier (no whole {_FILE})")
+        classifier = cls(**state["params"])
+        classifier.classes_ = np.array(state["classes"])
+        classifier.history_ = state["history"]
+        backbone = load_backbone(classifier.backbone, dropout=classifier.dropout, dtype=classifier.dtype)
+        pipeline = classifier._settings().pipeline()
+        classifier._ready(
+            backbone,
+            load_weights(
+                directory,
+                classifier.method,
+                len(classifier.classes_),
+                backbone,
+                pipeline.pooling,
+                pipeline.head_dropout,
+            ),
+        )
+        return classifier
+
+
+def _rows(texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Return texts as tuples of one or two segments."""
+    if isinstance(texts, str):
+        raise InputError("texts must be a list of strings or of pairs, not one string")
+    rows: list[tuple[str, ...]] = []
+    for number, text in enumerate(texts):
+        row = (text,) if isinstance(text, str) else tuple(text) if isinstance(text, tuple | list) else ()
+        if len(row) not in (1, 2) or not all(isinstance(part, str) for part in row):
+            raise InputError(f"text {number} must be a string or a pair of strings, found {text!r}")
+        rows.append(row)
+    if not rows:
+        raise InputError("there are no texts")
+    return rows

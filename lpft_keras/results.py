@@ -1,0 +1,155 @@
+"""What a run leaves behind: its directory, written whole, and the `RunResult` that reads it."""
+
+import csv
+import importlib.metadata
+import io
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lpft_keras.errors import InputError
+from lpft_keras.storage import read_arrays, read_json, write_atomically
+
+if TYPE_CHECKING:
+    import keras
+
+HISTORY_COLUMNS = (
+    "stage",
+    "step",
+    "loss",
+    "accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "head_norm",
+    "bias_norm",
+    "logit_norm",
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        directory: The run directory; everything else is read from there.
+        summary: What `metrics.json` holds and `--json` prints: task, method, backbone, seed, metrics, temperature,
+            seconds, directory.
+
+    Example:
+        >>> result = lpft_keras.run("demo", method="lp-ft")
+        >>> result.metrics["ood"]["accuracy"]
+    """
+
+    directory: Path
+    summary: dict[str, Any]
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "RunResult":
+        """Read a finished run.
+
+        Args:
+            directory: A run directory.
+
+        Returns:
+            The result.
+
+        Raises:
+            InputError: The directory holds no finished run.
+        """
+        summary = read_json(Path(directory) / "metrics.json")
+        if not isinstance(summary, dict) or "metrics" not in summary:
+            raise InputError(f"{directory} holds no finished run (no whole metrics.json); run it again to go on")
+        return cls(Path(directory), summary)
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Metrics by split ("validation", "test", and each shifted test) and name."""
+        return self.summary["metrics"]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings the run was made with."""
+        return self._needed(read_json(self.directory / "config.json"), "config.json")
+
+    @property
+    def predictions(self) -> dict[str, dict[str, np.ndarray]]:
+        """`logits` (float32 [rows, classes]) and `labels` (int64 [rows]) by split."""
+        return self._by_split("predictions.npz")
+
+    @property
+    def features(self) -> dict[str, np.ndarray]:
+        """Features of the trained model (float32 [rows, d]) by split."""
+        return {split: parts["features"] for split, parts in self._by_split("features.npz").items()}
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One row an iteration of the linear probe, then one an epoch of fine-tuning (step 0 is the start)."""
+        with open(self.directory / "history.csv", newline="", encoding="utf-8") as file:
+            return [
+                {
+                    name: value if name == "stage" else int(value) if name == "step" else float(value or "nan")
+                    for name, value in row.items()
+                }
+                for row in csv.DictReader(file)
+            ]
+
+    def model(self) -> "keras.Model":
+        """Rebuild the trained classifier.
+
+        Returns:
+            A Keras model from token arrays (as `models.encoding.encode` and `training.batches.model_inputs` make them)
+            to logits, float32 [rows, classes].
+        """
+        from lpft_keras.weights import load_run_model
+
+        return load_run_model(self.directory, self.config)
+
+    def _by_split(self, name: str) -> dict[str, dict[str, np.ndarray]]:
+        arrays = self._needed(read_arrays(self.directory / name), name)
+        splits: dict[str, dict[str, np.ndarray]] = {}
+        for key, array in arrays.items():
+            split, _, part = key.rpartition("/")
+            splits.setdefault(split, {})[part] = array
+        return splits
+
+    def _needed(self, value: Any, name: str) -> Any:
+        if value is None:
+            raise InputError(f"{self.directory / name} is missing or damaged; run it again with --overwrite")
+        return value
+
+
+def write_history(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a history as CSV, atomically; what has no value stays empty."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: "" if value != value else value for name, value in row.items()})
+    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def environment(checksums: Mapping[str, str], source: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `environment.json` holds: versions, backend, device, and what data and backbone were really used."""
+    import keras
+
+    backend = keras.backend.backend()
+    packages = ("lpft-keras", "keras", "keras-hub", backend, "numpy", "scipy", "scikit-learn")
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "backend": backend,
+        "devices": keras.distribution.list_devices() or ["cpu:0"],
+        "platform": platform.platform(),
+        "data": dict(checksums),
+        "backbone": dict(source),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

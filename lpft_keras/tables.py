@@ -1,0 +1,58 @@
+"""Result tables for a terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from lpft_keras.results import RunResult
+    from lpft_keras.tasks import Task
+
+
+def print_results(results: Sequence["RunResult"]) -> None:
+    """Print one line a run and split: accuracy first, then calibration.
+
+    Args:
+        results: Finished runs of one task.
+    """
+    first = results[0].summary
+    title = f"{escape(first['task'])} on {escape(first['backbone'])}"
+    table = Table(title=title, box=box.SIMPLE_HEAVY, padding=0)
+    for name in ("method", "seed", "split"):
+        table.add_column(name, justify="right" if name == "seed" else "left")
+    for name in ("acc.", "F1", "NLL", "Brier", "ECE", "MCE", "T", "time"):
+        table.add_column(name, justify="right")
+    for result in results:
+        summary = result.summary
+        for number, (split, metrics) in enumerate(result.metrics.items()):
+            last = number == len(result.metrics) - 1
+            own = (summary["method"], str(summary["seed"])) if number == 0 else ("", "")
+            rest = (f"{summary['temperature']:.2f}", f"{summary['seconds']:.0f} s") if number == 0 else ("", "")
+            values = (f"{metrics[name]:.3f}" for name in ("accuracy", "macro_f1", "nll", "brier", "ece", "mce"))
+            table.add_row(*own, escape(split), *values, *rest, end_section=last)
+    console = Console()
+    console.width = max(console.width, 80)  # a table squeezed narrower than its numbers says nothing
+    console.print(table)
+    for result in results:
+        console.print(f"[dim]{escape(str(result.directory))}[/dim]", soft_wrap=True)
+
+
+def print_tasks(tasks: Sequence["Task"]) -> None:
+    """Print one line a task.
+
+    Args:
+        tasks: The tasks.
+    """
+    table = Table(box=box.SIMPLE_HEAVY)
+    for name in ("task", "labels", "text", "metric", "where from", "backbone"):
+        table.add_column(name)
+    for task in tasks:
+        files = f"--data-dir with {', '.join(task.files.values())}" if task.files else "generated"
+        source = f"TFDS {task.tfds}, or {files}" if task.tfds else files
+        text = " | ".join(task.template)
+        table.add_row(*map(escape, (task.name, ", ".join(task.labels), text, task.metric, source, task.backbone)))
+    Console().print(table)

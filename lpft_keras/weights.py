@@ -1,0 +1,93 @@
+"""Trained weights on disk: all of them, adapters with the head, or the head alone, as the method trained them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from lpft_keras.errors import InputError
+from lpft_keras.methods import FineTune, Stage, get_method
+from lpft_keras.models.backbones import TextBackbone, load_backbone
+from lpft_keras.models.classifier import build_classifier, get_head, set_head
+from lpft_keras.models.lora import load_adapter, save_adapter
+from lpft_keras.settings import RunSettings
+from lpft_keras.storage import read_arrays, write_arrays
+
+_HEAD, _ADAPTER, _FULL = "head.npz", "adapter.safetensors", "model.weights.h5"
+
+
+def _file(stages: tuple[Stage, ...]) -> str:
+    if FineTune() in stages:
+        return _FULL
+    return _ADAPTER if FineTune(lora=True) in stages else _HEAD
+
+
+def save_weights(directory: Path, method: str, classifier: keras.Model, backbone: TextBackbone) -> None:
+    """Write what a method trained.
+
+    Args:
+        directory: Where to.
+        method: Name of the method.
+        classifier: The trained classifier.
+        backbone: The backbone inside it.
+    """
+    name = _file(get_method(method))
+    if name == _FULL:
+        # Keras writes by name only, so the file comes into place by a rename.
+        part = directory / f".part.{_FULL}"
+        classifier.save_weights(part, overwrite=True)
+        part.replace(directory / _FULL)
+    elif name == _ADAPTER:
+        save_adapter(directory / _ADAPTER, backbone.model, classifier.get_layer("head"))
+    else:
+        kernel, bias = get_head(classifier)
+        write_arrays(directory / _HEAD, {"kernel": kernel, "bias": bias})
+
+
+def load_weights(
+    directory: Path, method: str, classes: int, backbone: TextBackbone, pooling: str | None, dropout: float
+) -> keras.Model:
+    """Build a classifier and give it the weights that `save_weights` wrote.
+
+    Args:
+        directory: Where the weights are.
+        method: The method that trained them.
+        classes: Number of classes.
+        backbone: A freshly loaded backbone.
+        pooling: How it is pooled.
+        dropout: Dropout rate before the head.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        InputError: The weights are missing or damaged.
+    """
+    classifier = build_classifier(backbone, classes, pooling=pooling, dropout=dropout)
+    path = directory / _file(get_method(method))
+    if not path.is_file():
+        raise InputError(f"{path} is missing; train again")
+    if path.name == _FULL:
+        try:
+            classifier.load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path} is damaged or of another model ({error}); train again") from error
+    elif path.name == _ADAPTER:
+        load_adapter(path, backbone.model, classifier.get_layer("head"))
+    else:
+        head = read_arrays(path)
+        if head is None:
+            raise InputError(f"{path} is damaged; train again")
+        set_head(classifier, head["kernel"], head["bias"])
+    return classifier
+
+
+def load_run_model(directory: Path, config: Mapping[str, Any]) -> keras.Model:
+    """Rebuild the classifier of a run directory from its configuration."""
+    settings = RunSettings(**config["settings"])
+    backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
+    pipeline = settings.pipeline()
+    return load_weights(
+        directory, settings.method, len(config["labels"]), backbone, pipeline.pooling, pipeline.head_dropout
+    )

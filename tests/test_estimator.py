@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from lpft_keras import InputError, TextClassifier
+from lpft_keras.tasks import get_task, load_task
+
+SMALL = {"backbone": "tiny", "max_length": 48, "epochs": 2, "learning_rate": 3e-3, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    train = load_task(get_task("demo")).train.head(60)
+    return list(train.texts), np.array(["yes", "no", "maybe"])[train.labels]
+
+
+@pytest.mark.parametrize("method", ["lp", "lp-ft", "lp-lora"])
+def test_fit_predict_save_load(rows, tmp_path, method):
+    texts, labels = rows
+    classifier = TextClassifier(method=method, **SMALL).fit(texts, labels)
+    probabilities = classifier.predict_proba(texts)
+    assert classifier.classes_.tolist() == ["maybe", "no", "yes"]
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-9)
+    assert (classifier.predict(texts) == classifier.classes_[probabilities.argmax(1)]).all()
+    assert classifier.score(texts, labels) == np.mean(classifier.predict(texts) == labels)
+    classifier.save(tmp_path / "saved")
+    loaded = TextClassifier.load(tmp_path / "saved")
+    np.testing.assert_allclose(loaded.predict_proba(texts), probabilities, atol=1e-6)
+    assert (loaded.predict(texts) == classifier.predict(texts)).all()
+
+
+def test_single_texts_numbers_as_labels_and_own_validation(rows):
+    texts, labels = [pair[0] for pair in rows[0]], (rows[1] == "yes").astype(int)
+    classifier = TextClassifier(method="lp", **SMALL).fit(texts[:50], labels[:50], validation=(texts[50:], labels[50:]))
+    assert set(classifier.predict(texts)) <= {0, 1}
+    assert classifier.history_[0]["stage"] == "linear_probe"
+
+
+def test_it_is_a_scikit_learn_estimator(rows):
+    classifier = TextClassifier(method="lp", **SMALL)
+    assert clone(classifier).get_params() == classifier.get_params()
+    with pytest.raises(NotFittedError):
+        classifier.predict(["a text"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "words"),
+    [
+        (["a", "b"], [0], "2 texts and 1 labels"),
+        (["a", "b"], [0, 0], "one class only"),
+        ("a text", [0], "list of strings"),
+        (["a", 3], [0, 1], "text 1 must be"),
+        ([], [], "no texts"),
+        (["a", "b", "c"], [0, 1, 1], "hold out"),
+    ],
+)
+def test_wrong_texts_and_labels_are_named(texts, labels, words):
+    with pytest.raises(InputError, match=words):
+        TextClassifier(method="lp", **SMALL).fit(texts, labels)
+
+
+def test_unknown_names_are_refused_before_any_work(rows):
+    with pytest.raises(InputError, match="did you mean 'lp-ft'"):
+        TextClassifier(method="lpft", backbone="tiny").fit(*rows)
+    with pytest.raises(InputError, match="holds no saved"):
+        TextClassifier.load("/nowhere")

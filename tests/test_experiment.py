@@ -1,0 +1,207 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import lpft_keras
+from lpft_keras.calibration import TemperatureScaling
+from lpft_keras.errors import InputError
+from lpft_keras.evaluation import evaluate
+from lpft_keras.methods import METHODS
+from lpft_keras.models.backbones import load_backbone
+from lpft_keras.models.encoding import encode
+from lpft_keras.results import RunResult
+from lpft_keras.tasks import get_task, load_task
+from lpft_keras.training.forward import forward_function
+from tests import reference
+from tests.conftest import write_jsonl
+
+SMALL = {"backbone": "tiny", "limit": 60, "max_length": 48, "epochs": 2, "learning_rate": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One run a method, in one output directory."""
+    output = tmp_path_factory.mktemp("runs")
+    return {method: lpft_keras.run("demo", method=method, output_dir=output, **SMALL) for method in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_run_directory_holds_all_of_it(runs, method):
+    result = runs[method]
+    assert result.directory.parts[-4:] == ("demo", method, "tiny", "seed_1001")
+    names = {path.name for path in result.directory.iterdir()}
+    weights = {"lp": "head.npz", "lora": "adapter.safetensors", "lp-lora": "adapter.safetensors"}
+    assert names == {
+        "config.json",
+        "metrics.json",
+        "history.csv",
+        "predictions.npz",
+        "features.npz",
+        "environment.json",
+        weights.get(method, "model.weights.h5"),
+    }
+    summary = json.loads((result.directory / "metrics.json").read_text())
+    assert list(summary) == [
+        "task",
+        "method",
+        "backbone",
+        "seed",
+        "metrics",
+        "temperature",
+        "seconds",
+        "directory",
+    ]
+    assert summary == result.summary
+    environment = json.loads((result.directory / "environment.json").read_text())
+    assert environment["backend"] == keras.backend.backend()
+    assert set(environment["data"]) == {"train", "validation", "test", "ood"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_metrics_are_those_of_the_predictions(runs, method):
+    result = runs[method]
+    data = load_task(get_task("demo"), limit=60)
+    for split, part in result.predictions.items():
+        np.testing.assert_array_equal(part["labels"], data.evaluated()[split].labels)
+        assert result.metrics[split] == evaluate(part["logits"], part["labels"])
+        assert result.features[split].shape[0] == len(part["labels"])
+    validation = result.predictions["validation"]
+    fitted = TemperatureScaling().fit(validation["logits"], validation["labels"])
+    assert result.summary["temperature"] == fitted.temperature_
+
+
+def test_evaluate_equals_the_slow_twins(rng):
+    logits, labels = rng.normal(size=(90, 3)), rng.integers(0, 3, 90)
+    p = reference.softmax(logits)
+    metrics = evaluate(logits, labels)
+    assert metrics["accuracy"] == pytest.approx(np.mean([np.argmax(r) == y for r, y in zip(p, labels, strict=True)]))
+    assert metrics["macro_f1"] == pytest.approx(reference.macro_f1(p.argmax(1).tolist(), labels.tolist()))
+    assert metrics["ece"] == pytest.approx(reference.expected_calibration_error(p, labels))
+    assert metrics["mce"] == pytest.approx(reference.maximum_calibration_error(p, labels))
+    assert metrics["nll"] == pytest.approx(reference.negative_log_likelihood(logits, labels))
+    assert metrics["brier"] == pytest.approx(reference.brier_score(p, labels))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_model_comes_back_with_the_same_predictions(runs, method):
+    result = runs[method]
+    tokens = encode(load_backbone("tiny"), load_task(get_task("demo"), limit=60).test.texts, 48)
+    features, logits = forward_function(RunResult.load(result.directory).model())(tokens)
+    np.testing.assert_allclose(logits, result.predictions["test"]["logits"], atol=1e-5)
+    np.testing.assert_allclose(features, result.features["test"], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_history_follows_the_stages(runs, method):
+    history = runs[method].history
+    stages = [row["stage"] for row in history]
+    assert ("linear_probe" in stages) == method.startswith("lp")
+    assert stages.count("fine_tune") == (0 if method == "lp" else 3)
+    assert stages == sorted(stages, reverse=True)
+
+
+def test_methods_differ_where_they_should(runs):
+    """LP-FT starts from LP's head and features; LP leaves the features, FT and LoRA move them."""
+    probe_end = [row for row in runs["lp"].history if row["stage"] == "linear_probe"][-1]
+    start = next(row for row in runs["lp-ft"].history if row["stage"] == "fine_tune")
+    assert start["head_norm"] == pytest.approx(probe_end["head_norm"], rel=1e-4)
+    frozen = runs["lp"].features["test"]
+    for method in ("ft", "lp-ft", "lora", "lp-lora"):
+        assert np.abs(runs[method].features["test"] - frozen).max() > 1e-4
+
+
+def test_frozen_features_and_probe_are_computed_once(runs):
+    cache = runs["lp"].directory.parents[3] / "cache"
+    # Training, validation, test and shifted test, whichever of LP, LP-FT and LP-LoRA came first.
+    assert len(list(cache.glob("features-*.npz"))) == 4
+    assert len(list(cache.glob("probe-*.npz"))) == 1
+    assert len(list(cache.glob("tokens-*.npz"))) == 4
+
+
+def test_a_finished_run_is_reused_unless_overwritten(runs, caplog):
+    first = runs["lp"]
+    output = first.directory.parents[3]
+    stamp = (first.directory / "metrics.json").stat().st_mtime_ns
+    again = lpft_keras.run("demo", method="lp", output_dir=output, **SMALL)
+    assert again.summary == first.summary
+    assert (first.directory / "metrics.json").stat().st_mtime_ns == stamp
+    fresh = lpft_keras.run("demo", method="lp", output_dir=output, overwrite=True, **SMALL)
+    assert (first.directory / "metrics.json").stat().st_mtime_ns > stamp
+    assert fresh.metrics == first.metrics
+
+
+def test_other_settings_do_not_silently_replace_a_run(runs):
+    output = runs["ft"].directory.parents[3]
+    with pytest.raises(InputError, match="epochs: 2 there, 3 asked for"):
+        lpft_keras.run("demo", method="ft", output_dir=output, **{**SMALL, "epochs": 3})
+
+
+def test_a_damaged_cache_is_made_anew(tmp_path):
+    first = lpft_keras.run("demo", method="lp", output_dir=tmp_path, **SMALL)
+    for path in (tmp_path / "cache").glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:-30])
+    second = lpft_keras.run("demo", method="lp", output_dir=tmp_path, overwrite=True, **SMALL)
+    assert second.metrics == first.metrics
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(tmp_path):
+    one, same, other = (
+        lpft_keras.run("demo", method="ft", seed=seed, output_dir=tmp_path / str(k), **{**SMALL, "dropout": 0.1})
+        for k, seed in enumerate((1, 1, 2))
+    )
+    assert one.metrics == same.metrics
+    assert one.metrics != other.metrics
+
+
+def test_a_run_leaves_the_global_random_states_alone(tmp_path):
+    import random
+
+    states = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    lpft_keras.run("demo", method="lora", output_dir=tmp_path, **SMALL)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states  # noqa: NPY002
+
+
+def test_official_files_and_any_keras_callback(official_files, tmp_path):
+    seen = []
+
+    class Watcher(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(dict(logs))
+
+    settings = {name: value for name, value in SMALL.items() if name != "limit"}
+    lpft_keras.run("cb", method="ft", data_dir=official_files, output_dir=tmp_path, callbacks=[Watcher()], **settings)
+    assert len(seen) == 2
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(seen[0])
+
+
+def test_mixed_precision_is_a_setting(tmp_path):
+    result = lpft_keras.run("demo", method="ft", dtype="mixed_bfloat16", output_dir=tmp_path, **SMALL)
+    exact = lpft_keras.run("demo", method="ft", output_dir=tmp_path / "exact", **SMALL)
+    a, b = (r.predictions["test"]["logits"] for r in (result, exact))
+    assert a.dtype == np.float32
+    assert 0 < np.abs(a - b).max() < 0.5
+
+
+def test_changed_data_are_noticed(official_files, tmp_path):
+    settings = {name: value for name, value in SMALL.items() if name != "limit"}
+    lpft_keras.run("cb", method="lp", data_dir=official_files, output_dir=tmp_path, **settings)
+    rows = [json.loads(line) for line in (official_files / "cb/val.jsonl").read_text().splitlines()]
+    write_jsonl(official_files / "cb/val.jsonl", rows[1:])
+    with pytest.raises(InputError, match="other test data"):
+        lpft_keras.run("cb", method="lp", data_dir=official_files, output_dir=tmp_path, **settings)
+
+
+def test_the_head_can_be_read_set_and_scaled(runs):
+    from lpft_keras.models.classifier import get_head, scale_head, set_head
+
+    model = runs["lp"].model()
+    kernel, bias = get_head(model)
+    rows = {"token_ids": np.array([[0, 5, 2]]), "padding_mask": np.ones((1, 3), "int32")}
+    before = ops.convert_to_numpy(model(rows))
+    scale_head(model, 3.0)
+    np.testing.assert_allclose(ops.convert_to_numpy(model(rows)), 3 * before, rtol=1e-5)
+    set_head(model, kernel, bias)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model(rows)), before)
