@@ -66,8 +66,8 @@ _PAPER: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {
 }
 # Our own, for small backbones, which want larger steps: chosen on validation rows of CB and RTE, and of the demo.
 _SMALL: dict[str, dict[str, tuple[int, float]]] = {
-    "minilm": {"ft": (16, 1e-4), "lora": (16, 2e-3), "lp-ft": (16, 5e-5), "lp-lora": (16, 1e-3)},
-    "pocket": {"ft": (16, 1e-3), "lora": (16, 5e-3), "lp-ft": (16, 5e-4), "lp-lora": (16, 2e-3)},
+    "minilm": {"ft": (16, 3e-4), "lora": (16, 2e-3), "lp-ft": (16, 1e-4), "lp-lora": (16, 1e-3)},
+    "pocket": {"ft": (16, 3e-4), "lora": (16, 5e-3), "lp-ft": (16, 3e-4), "lp-lora": (16, 2e-3)},
 }
 
 
