@@ -2,18 +2,30 @@
 
 import importlib.util
 import os
+from pathlib import Path
 
 from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.storage import read_json
 
 BACKENDS = {"tensorflow": "lpft-keras", "jax": "lpft-keras[jax]", "torch": "lpft-keras[torch]"}
 
 
 def check_backend() -> None:
-    """Raise an `InputError` where `KERAS_BACKEND` names a backend that is unknown or not installed."""
-    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    """Raise an `InputError` where the chosen backend is unknown or not installed.
+
+    Chosen by `KERAS_BACKEND`, or else by Keras' own file.
+    """
+    name = os.environ.get("KERAS_BACKEND") or _configured() or "tensorflow"
     if name not in BACKENDS:
         raise unknown_name("KERAS_BACKEND", name, BACKENDS)
     if importlib.util.find_spec(name) is None:
         raise InputError(
             f'KERAS_BACKEND is {name!r}, which is not installed; install it: pip install "{BACKENDS[name]}"'
         )
+
+
+def _configured() -> str | None:
+    """Return the backend that Keras' file names, where there is one."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    config = read_json(home / "keras.json")
+    return config.get("backend") if isinstance(config, dict) else None

@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lpft_keras import __version__
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.methods import METHODS
+from lpft_keras.methods import METHODS, get_method
+from lpft_keras.tasks import get_task
 
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
@@ -61,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--limit", type=int, metavar="N", help="use only the first N rows of each split")
     run.add_argument("--pooling", metavar="P", help="first or mean (default: the backbone's)")
     run.add_argument("--dropout", type=float, metavar="P", help="default: the checkpoint's")
-    run.add_argument("--dtype", default="float32", metavar="T", help="float32, mixed_bfloat16 or mixed_float16")
+    run.add_argument("--dtype", default="float32", metavar="T", help="float32 or mixed_bfloat16")
     run.add_argument("--lora-rank", type=int, default=8, metavar="R")
     run.add_argument("--lora-alpha", type=float, default=8.0, metavar="A")
     run.add_argument("--lora-style", default="paper", metavar="S", help="paper or keras")
@@ -96,7 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lpft-keras: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("lpft-keras: interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        print(
+            "lpft-keras: interrupted; the same command (without --overwrite) goes on from the last finished epoch",
+            file=sys.stderr,
+        )
         return 130
 
 
@@ -126,29 +131,37 @@ def _show_log() -> None:
 
 def _run(parsed: argparse.Namespace) -> int:
     options = {name: value for name, value in vars(parsed).items() if name not in ("command", "json", "method", "seed")}
-    methods = list(METHODS) if "all" in (parsed.method or ()) else parsed.method or ["lp-ft"]
+    asked = parsed.method or ["lp-ft"]
+    methods = [name for method in asked for name in (METHODS if method == "all" else [method])]
     results = []
-    for result in _results(options, methods, parsed.seed or [1001], None if not parsed.json else False):
-        results.append(result)
-        if parsed.json:
-            print(json.dumps(result.summary), flush=True)
-    if not parsed.json:
-        from lpft_keras.tables import print_results
+    try:
+        for result in _results(options, methods, parsed.seed or [1001], False if parsed.json else None):
+            results.append(result)
+            if parsed.json:
+                print(json.dumps(result.summary), flush=True)
+    finally:
+        if results and not parsed.json:
+            from lpft_keras.tables import print_results
 
-        print_results(results)
+            print_results(results)
     return 0
 
 
 def _results(
     options: dict[str, Any], methods: Sequence[str], seeds: Sequence[int], show: bool | None
 ) -> Iterator["RunResult"]:
-    """Yield one result a method and seed, every name checked before the first one starts."""
-    from lpft_keras.methods import get_method
-
+    """Yield one result a method and seed, the settings of all checked before the first one starts."""
     for method in methods:
         get_method(method)
     with _silent_start():
         from lpft_keras import run
+        from lpft_keras.settings import RunSettings
+    task = get_task(options["task"])
+    settings = {field.name: options[field.name] for field in fields(RunSettings) if field.name in options}
+    settings["backbone"] = settings["backbone"] or task.backbone
+    for method in methods:
+        for seed in seeds:
+            RunSettings(**settings, method=method, seed=seed)
     log = logging.getLogger("lpft_keras")
     for method in methods:
         for seed in seeds:

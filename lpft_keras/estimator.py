@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lpft_keras.errors import InputError
 from lpft_keras.evaluation import accuracy
+from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import check_backbone, load_backbone
 from lpft_keras.models.encoding import encode
 from lpft_keras.pipeline import train_classifier
@@ -21,6 +22,7 @@ from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_json, write_json
 from lpft_keras.training.batches import Encoded
 from lpft_keras.training.forward import forward_function
+from lpft_keras.training.linear_probe import usable_folds
 from lpft_keras.weights import load_weights, save_weights
 
 _FILE = "classifier.json"
@@ -39,7 +41,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         max_length: Tokens a row.
         pooling: "first", "mean", or None for the backbone's own default.
         dropout: Dropout rate of backbone and head; None takes the checkpoint's, and 0.1 for the head.
-        dtype: "float32", "mixed_bfloat16" or "mixed_float16".
+        dtype: "float32" or "mixed_bfloat16".
         lora_rank: Rank of the adapters.
         lora_alpha: Scale of the adapters.
         lora_style: "paper" or "keras".
@@ -129,6 +131,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             rows, held_rows, ids, held_ids = self._hold_out(rows, ids)
         else:
             held_rows, held_ids = _rows(validation[0]), self._ids(validation[1])
+            if len(held_rows) != len(held_ids):
+                raise InputError(f"validation has {len(held_rows)} texts and {len(held_ids)} labels")
+        if LinearProbe() in get_method(self.method):
+            usable_folds(ids, len(self.classes_), settings.pipeline().probe.folds)
         with global_state_kept():
             backbone = load_backbone(self.backbone, dropout=self.dropout, dtype=self.dtype)
             trained = train_classifier(
@@ -184,11 +190,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "model_")
         directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        save_weights(directory, self.method, self.model_, self._backbone)
         write_json(
             directory / _FILE,
             {"params": self.get_params(), "classes": self.classes_.tolist(), "history": self.history_},
         )
-        save_weights(directory, self.method, self.model_, self._backbone)
 
     @classmethod
     def load(cls, directory: str | Path) -> "TextClassifier":

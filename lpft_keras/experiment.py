@@ -1,10 +1,11 @@
 """`run()`: task x method x backbone x seed -> one run directory and a `RunResult`."""
 
+import json
 import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +77,15 @@ def run(
         limit: Use only the first `limit` rows of each split.
         pooling: "first" (first token, the paper) or "mean"; None takes the backbone's own default.
         dropout: Dropout rate of backbone and head; None takes the checkpoint's, and 0.1 for the head.
-        dtype: "float32", "mixed_bfloat16" or "mixed_float16".
+        dtype: "float32" or "mixed_bfloat16".
         lora_rank: Rank of the adapters.
         lora_alpha: Scale of the adapters: the update is multiplied by alpha/rank.
         lora_style: "paper" (equal to peft) or "keras" (KerasHub's own factorisation).
         probe_solver: scikit-learn's solver for the linear probe; the paper's is "lbfgs".
-        micro_batches: Equal parts of like length a batch is cut into; changes speed only.
+        micro_batches: Equal parts of like length a batch is cut into: less padding, the same gradient (dropout masks
+            apart).
         overwrite: Do the run anew, whatever its directory holds.
-        callbacks: Keras callbacks for fine-tuning.
+        callbacks: Keras callbacks for fine-tuning. A run that is reused calls none, and a resumed one starts them anew.
         show_progress: Whether to show progress bars; None shows them on a terminal, but not under CI.
 
     Returns:
@@ -99,7 +101,7 @@ def run(
     settings = RunSettings(
         task=task.name,
         method=method,
-        backbone=backbone or task.backbone,
+        backbone=str(backbone or task.backbone),
         seed=seed,
         epochs=epochs,
         batch_size=batch_size,
@@ -119,8 +121,14 @@ def run(
     directory = settings.directory(output_dir)
     data = load_task(task, data_dir, limit)
     if LinearProbe() in get_method(method):
-        usable_folds(data.train.labels, len(task.labels), 5)
-    config = {"settings": settings.as_dict(), "labels": list(task.labels), "data": _checksums(data)}
+        usable_folds(data.train.labels, len(task.labels), settings.pipeline().probe.folds)
+    config = {
+        "settings": settings.as_dict(),
+        "labels": list(task.labels),
+        "metric": task.metric,
+        "backend": keras.backend.backend(),
+        "data": _checksums(data),
+    }
     finished = _claim(directory, config, overwrite)
     if finished is not None:
         log.info("reused the finished run in %s", directory)
@@ -138,13 +146,17 @@ def _claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResul
     if overwrite and directory.exists():
         shutil.rmtree(directory)
     known = read_json(directory / "config.json")
-    if known is not None and known != config:
+    finished = (directory / "metrics.json").is_file()
+    begun = (directory / "checkpoint").is_dir()
+    if known is not None and known != config and (finished or begun):
         raise InputError(
             f"{directory} holds a run with other settings ({_difference(known, config)}); "
             "overwrite it (--overwrite) or choose another output directory"
         )
-    if known is not None and (directory / "metrics.json").is_file():
+    if known is not None and finished:
         return RunResult.load(directory)
+    for debris in [*directory.glob(".part.*"), *directory.glob(".*.part"), *directory.glob("checkpoint/.*.part")]:
+        debris.unlink(missing_ok=True)
     write_json(directory / "config.json", config)
     return None
 
@@ -155,6 +167,9 @@ def _difference(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
             other = known.get(part, {}).get(name)
             if other != value:
                 return f"{name}: {other} there, {value} asked for" if part == "settings" else f"other {name} data"
+    for name in ("backend", "metric"):
+        if known.get(name) != wanted[name]:
+            return f"{name}: {known.get(name)} there, {wanted[name]} asked for"
     return "other class names"
 
 
@@ -169,6 +184,8 @@ def _run(
 ) -> RunResult:
     """Do the work of a run whose directory is ours. What it found is written, metrics.json last: it says "done"."""
     start = time.monotonic()
+    if settings.pipeline().fine_tune is not None:
+        log.info("batch size %d, learning rate %g: %s", *astuple(settings.rates()))
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
     tokens = {
         name: _encoded(backbone, split, settings.max_length, cache)
@@ -217,8 +234,17 @@ def _run(
 def _encoded(backbone: TextBackbone, split: Split, max_length: int, cache: Path) -> Encoded:
     """Return a split's token arrays, from the cache where they were made before."""
     tokenizer = backbone.preprocessor.tokenizer
+    files = [getattr(tokenizer, name, None) for name in ("merges", "proto")]
     key = fingerprint(
-        [lpft_keras.__version__, dict(backbone.source), tokenizer.get_vocabulary(), max_length, split.checksum]
+        [
+            lpft_keras.__version__,
+            dict(backbone.source),
+            json.dumps(tokenizer.get_config(), sort_keys=True, default=repr),
+            tokenizer.get_vocabulary(),
+            *files,
+            max_length,
+            split.checksum,
+        ]
     )
 
     def make() -> dict[str, np.ndarray]:
@@ -229,5 +255,7 @@ def _encoded(backbone: TextBackbone, split: Split, max_length: int, cache: Path)
         }
 
     arrays = cached_arrays(cache / f"tokens-{key}.npz", make)
+    if arrays["truncated"].any():
+        log.info("%d of %d rows are cut to %d tokens", arrays["truncated"].sum(), len(split), max_length)
     tokens = Tokens(arrays["token_ids"], arrays.get("segment_ids"), arrays["lengths"], arrays["truncated"])
     return Encoded(tokens, split.labels)

@@ -100,4 +100,5 @@ def default_rates(method: str, task: str, backbone: str) -> Defaults | None:
     # A task the paper does not have gets those of RTE, its most ordinary one.
     column = _PAPER_TASKS.index(task if task in _PAPER_TASKS else "rte")
     batch_sizes, rates = _PAPER[method]
-    return Defaults(batch_sizes[column], rates[column], origin="the paper's Table 6, tuned for RoBERTa-base")
+    row = "" if task in _PAPER_TASKS else ", column RTE"
+    return Defaults(batch_sizes[column], rates[column], f"the paper's Table 6{row}, tuned for RoBERTa-base")

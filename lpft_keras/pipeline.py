@@ -3,6 +3,7 @@
 `experiment` puts rows before it and a run directory behind it; `estimator` puts texts before it and nothing behind.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from lpft_keras import __version__
 from lpft_keras.methods import FineTune, LinearProbe, get_method
 from lpft_keras.models.backbones import TextBackbone
 from lpft_keras.models.classifier import build_classifier, seed_states, set_head
@@ -49,6 +51,14 @@ class PipelineSettings:
     seed: int = 1001
 
 
+def model_config(backbone: TextBackbone) -> dict:
+    """Return what decides a backbone's function beside its weights; its name and adapters don't."""
+    config = dict(backbone.model.get_config())
+    config.pop("name", None)
+    config.pop("trainable", None)
+    return config
+
+
 class Features:
     """Features of the frozen backbone, computed once: kept in a folder, so that LP, LP-FT and LP-LoRA share them.
 
@@ -61,12 +71,19 @@ class Features:
 
     def __init__(self, forward: Forward, backbone: TextBackbone, pooling: str, cache: Path | None):
         self._forward = forward
-        self.folder = cache
+        self.cache = cache
         # Fresh adapters change no feature, so LP-LoRA shares those of LP.
         passive = {id(variable) for variable in [*seed_states(backbone.model), *lora_variables(backbone.model)]}
         weights = [ops.convert_to_numpy(v) for v in backbone.model.variables if id(v) not in passive]
         policy = backbone.model.dtype_policy.name
-        self._key = fingerprint([keras.backend.backend(), policy, pooling, *weights]) if cache else ""
+        function = [
+            __version__,
+            keras.backend.backend(),
+            policy,
+            pooling,
+            json.dumps(model_config(backbone), default=repr),
+        ]
+        self._key = fingerprint([*function, *weights]) if cache else ""
 
     def __call__(self, tokens: Tokens) -> np.ndarray:
         """Return the features of token arrays, float32 [rows, d]."""
@@ -74,10 +91,10 @@ class Features:
         def make() -> dict[str, np.ndarray]:
             return {"features": self._forward(tokens)[0]}
 
-        if self.folder is None:
+        if self.cache is None:
             return make()["features"]
         key = fingerprint([self._key, *(value for value in vars(tokens).values() if value is not None)])
-        return cached_arrays(self.folder / f"features-{key}.npz", make)["features"]
+        return cached_arrays(self.cache / f"features-{key}.npz", make)["features"]
 
 
 @dataclass(frozen=True)
@@ -198,8 +215,8 @@ def _probe(
             "inverse_strength": np.array(probe.inverse_strength),
         }
 
-    key = fingerprint([seen, train.labels, asdict(settings.probe), settings.seed])
-    fitted = make() if features.folder is None else cached_arrays(features.folder / f"probe-{key}.npz", make)
+    key = fingerprint([__version__, seen, train.labels, asdict(settings.probe), settings.seed])
+    fitted = make() if features.cache is None else cached_arrays(features.cache / f"probe-{key}.npz", make)
     log.info("linear probe: C = %.3g", fitted["inverse_strength"])
     set_head(classifier, fitted["kernel"], fitted["bias"])
     rows: list[HistoryRow] = []

@@ -63,7 +63,7 @@ class RunResult:
         summary = read_json(Path(directory) / "metrics.json")
         if not isinstance(summary, dict) or "metrics" not in summary:
             raise InputError(f"{directory} holds no finished run (no whole metrics.json); run it again to go on")
-        return cls(Path(directory), summary)
+        return cls(Path(directory), {**summary, "directory": str(directory)})
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:

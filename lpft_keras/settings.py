@@ -1,29 +1,27 @@
 """The settings of one run, frozen, checked when they are made, before any work."""
 
-import logging
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.methods import FineTune, default_rates, get_method
+from lpft_keras.methods import Defaults, FineTune, LinearProbe, default_rates, get_method
+from lpft_keras.models.classifier import POOLINGS
 from lpft_keras.models.lora import LoraSettings
 from lpft_keras.pipeline import PipelineSettings
 from lpft_keras.training.fine_tune import FineTuneSettings
 from lpft_keras.training.linear_probe import ProbeSettings
 
-log = logging.getLogger(__name__)
-
-DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
+DTYPES = ("float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
 class RunSettings:
     """All that decides a run's numbers, as `config.json` holds it.
 
-    The arguments of `lpft_keras.run` are described there; here batch size and learning rate are filled in.
+    The arguments of `lpft_keras.run` are described there.
     """
 
     task: str
@@ -45,39 +43,59 @@ class RunSettings:
     micro_batches: int | None = None
 
     def __post_init__(self):
-        """Refuse what no run can use, and fill in what the user left open."""
-        for name in ("epochs", "batch_size", "max_length", "limit", "lora_rank", "micro_batches"):
+        """Refuse what no run can use."""
+        stages = get_method(self.method)
+        for name in ("epochs", "batch_size", "max_length", "limit", "lora_rank", "micro_batches", "seed"):
+            value, smallest = getattr(self, name), 0 if name == "seed" else 1
+            if value is None:
+                continue
+            if not hasattr(value, "__index__") or isinstance(value, bool) or value < smallest:
+                raise InputError(f"{name} must be a whole number of {smallest} or more, not {value!r}")
+            object.__setattr__(self, name, int(value))  # NumPy's integers are no JSON
+        for name, least, most in (
+            ("dropout", 0.0, 1.0),
+            ("learning_rate", 0.0, math.inf),
+            ("lora_alpha", 0.0, math.inf),
+        ):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise InputError(f"{name} must be a whole number of 1 or more, not {value!r}")
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise InputError(f"seed must be a whole number of 0 or more, not {self.seed!r}")
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise InputError(f"dropout must lie in [0, 1), not {self.dropout}")
-        rate = self.learning_rate
-        if rate is not None and not (math.isfinite(rate) and rate > 0):
-            raise InputError(f"learning_rate must be a finite number above 0, not {rate}")
+            if value is None or (name == "dropout" and value == 0):
+                continue
+            if isinstance(value, str) or not least < value < most:
+                raise InputError(f"{name} must be a number above {least:g} and below {most:g}, not {value!r}")
         if self.dtype not in DTYPES:
             raise unknown_name("dtype", self.dtype, DTYPES)
-        defaults = default_rates(self.method, self.task, self.backbone)
-        if defaults is None:
-            # Linear probing has neither: one run, whatever was asked for, has one configuration.
-            for name in ("batch_size", "learning_rate", "micro_batches"):
-                object.__setattr__(self, name, None)
-        else:
-            if self.batch_size is None or self.learning_rate is None:
-                object.__setattr__(self, "batch_size", self.batch_size or defaults.batch_size)
-                object.__setattr__(self, "learning_rate", self.learning_rate or defaults.learning_rate)
-                log.info("batch size %d, learning rate %g: %s", self.batch_size, self.learning_rate, defaults.origin)
+        if self.pooling is not None and self.pooling not in POOLINGS:
+            raise unknown_name("pooling", self.pooling, POOLINGS)
         self.pipeline()
+        # What a method does not use is no part of what it is: one run, whatever was asked for beside it.
+        unused: list[str] = []
+        if LinearProbe() not in stages:
+            unused += ["probe_solver"]
+        if FineTune(lora=True) not in stages:
+            unused += ["lora_rank", "lora_alpha", "lora_style"]
+        if not any(isinstance(stage, FineTune) for stage in stages):
+            unused += ["epochs", "batch_size", "learning_rate", "micro_batches"]
+        for field in fields(self):
+            if field.name in unused:
+                object.__setattr__(self, field.name, field.default)
+
+    def rates(self) -> Defaults:
+        """Return batch size and learning rate of the fine-tuning stage, and whose they are."""
+        defaults = default_rates(self.method, self.task, self.backbone)
+        assert defaults is not None, "only methods with a fine-tuning stage have rates"
+        given = self.batch_size is not None and self.learning_rate is not None
+        return Defaults(
+            self.batch_size or defaults.batch_size,
+            self.learning_rate or defaults.learning_rate,
+            "as given" if given else defaults.origin,
+        )
 
     def pipeline(self) -> PipelineSettings:
         """Return the part of the settings that concerns training."""
         fine_tune = None
         if any(isinstance(stage, FineTune) for stage in get_method(self.method)):
-            assert self.learning_rate is not None
-            assert self.batch_size is not None
-            fine_tune = FineTuneSettings(self.learning_rate, self.batch_size, self.epochs, self.micro_batches)
+            rates = self.rates()
+            fine_tune = FineTuneSettings(rates.learning_rate, rates.batch_size, self.epochs, self.micro_batches)
         return PipelineSettings(
             method=self.method,
             fine_tune=fine_tune,
@@ -94,7 +112,11 @@ class RunSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON holds them."""
-        return asdict(self)
+        values = asdict(self)
+        if self.pipeline().fine_tune is not None:
+            rates = self.rates()
+            values |= {"batch_size": rates.batch_size, "learning_rate": rates.learning_rate}
+        return values
 
 
 def _slug(name: str) -> str:

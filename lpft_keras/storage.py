@@ -92,7 +92,7 @@ def fingerprint(parts: Iterable[object]) -> str:
     for part in parts:
         if isinstance(part, np.ndarray):
             head = f"{part.dtype.str}{part.shape}".encode()
-            body = memoryview(np.ascontiguousarray(part)).cast("B")
+            body = np.ascontiguousarray(part).data.cast("B")
         else:
             head, body = type(part).__name__.encode(), memoryview(repr(part).encode())
         digest.update(f"{len(head)}:{len(body)}:".encode() + head)

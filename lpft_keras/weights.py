@@ -12,7 +12,7 @@ from lpft_keras.models.backbones import TextBackbone, load_backbone
 from lpft_keras.models.classifier import build_classifier, get_head, set_head
 from lpft_keras.models.lora import load_adapter, save_adapter
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import read_arrays, write_arrays
+from lpft_keras.storage import read_arrays, read_json, write_arrays
 
 _HEAD, _ADAPTER, _FULL = "head.npz", "adapter.safetensors", "model.weights.h5"
 
@@ -87,6 +87,10 @@ def load_run_model(directory: Path, config: Mapping[str, Any]) -> keras.Model:
     """Rebuild the classifier of a run directory from its configuration."""
     settings = RunSettings(**config["settings"])
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
+    trained_on = (read_json(directory / "environment.json") or {}).get("backbone", {})
+    for name in ("sha256", "revision"):
+        if trained_on.get(name) != backbone.source.get(name):
+            raise InputError(f"{directory} was trained on other weights of {settings.backbone!r} ({name} differs)")
     pipeline = settings.pipeline()
     return load_weights(
         directory, settings.method, len(config["labels"]), backbone, pipeline.pooling, pipeline.head_dropout

@@ -1,7 +1,7 @@
 """Draw the README's picture from finished runs: accuracy in and out of distribution, and how far the features moved.
 
-    lpft-keras run demo --method all --seed 1001 --seed 2002 --seed 3003
-    python scripts/readme_picture.py runs/demo docs/demo.svg
+lpft-keras run demo --method all --seed 1001 --seed 2002 --seed 3003
+python scripts/readme_picture.py runs/demo docs/demo.svg
 """
 
 import argparse
@@ -47,7 +47,8 @@ def main() -> None:
     places = np.arange(len(METHODS))
     for offset, (split, name, colour) in enumerate((("test", "in distribution", BLUE), ("ood", "shifted", ORANGE))):
         values = accuracy[split]
-        bars = left.bar(places + (offset - 0.5) * 0.38, values.mean(1), 0.36, yerr=values.std(1), color=colour, label=name)
+        where = places + (offset - 0.5) * 0.38
+        bars = left.bar(where, values.mean(1), 0.36, yerr=values.std(1), color=colour, label=name)
         left.bar_label(bars, fmt="%.2f", fontsize=9, padding=1)
     names = [method.upper().replace("LORA", "LoRA") for method in METHODS]
     left.set(xticks=places, xticklabels=names, ylabel="accuracy", ylim=(0.5, 1.08), title="Accuracy")

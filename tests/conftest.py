@@ -16,10 +16,6 @@ import numpy as np
 import pytest
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "backend(name): runs on one backend only")
-
-
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu"):
         import keras

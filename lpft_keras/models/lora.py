@@ -42,10 +42,13 @@ class LoraSettings:
             raise InputError(f"LoRA alpha {self.alpha!r} is not a finite number above zero; the paper uses 8")
         if self.style not in STYLES:
             raise unknown_name("LoRA style", self.style, STYLES)
-        targets = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)
-        if not targets:
+        if not self.targets:
             raise InputError('LoRA needs at least one target layer, for example targets=("query", "value")')
-        for name, value in {"rank": operator.index(self.rank), "alpha": float(self.alpha), "targets": targets}.items():
+        for name, value in {
+            "rank": operator.index(self.rank),
+            "alpha": float(self.alpha),
+            "targets": tuple(self.targets),
+        }.items():
             object.__setattr__(self, name, value)
 
 
@@ -86,7 +89,7 @@ def enable_lora(
     sum(math.prod(v.shape) for v in lora_variables(backbone))  # 294912 = 12 x 2 layers x 8 x (768 + 768)
     ```
     """
-    settings = LoraSettings(rank, alpha, style, targets)
+    settings = LoraSettings(rank, alpha, style, (targets,) if isinstance(targets, str) else tuple(targets))
     found = _find_targets(backbone, settings)
     random = np.random.default_rng(seed)
     backbone.trainable = True
@@ -229,10 +232,10 @@ def _walk(
 
 def _find_targets(backbone: keras.Model, settings: LoraSettings) -> dict[str, keras.layers.Layer]:
     """Return path -> layer of all targets, checked, so that enabling LoRA on them can't fail half-way."""
-    layers = list(_walk(backbone))
+    layers: list[tuple[str, Any]] = [*_walk(backbone)]
     if lora_settings(backbone) or any(_pair(layer) for _, layer in layers):
         raise InputError("LoRA is already enabled on this backbone; call merge_lora(backbone) or build it anew")
-    names = sorted({layer.name for _, layer in layers if isinstance(layer, tuple(ADAPTED))})
+    names = sorted({str(layer.name) for _, layer in layers if isinstance(layer, tuple(ADAPTED))})  # type: ignore[attr-defined]
     wanted: set[str] = set()
     for target in settings.targets:
         matches = {target, f"{target}_dense"} & {layer.name for _, layer in layers}

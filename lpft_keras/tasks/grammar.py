@@ -285,7 +285,8 @@ def pretraining_pairs(seed: int, count: int, detail: float = 1.0) -> list[tuple[
     Returns:
         Pairs of (first, second) sentence.
     """
-    dice, pairs = _Dice(seed, detail), []
+    dice = _Dice(seed, detail)
+    pairs: list[tuple[str, str]] = []
     rows = {row[:2] for split in _SPLITS for row in demo_rows(split)}
     while len(pairs) < count:
         label, world, shifted = dice.pick(LABELS), dice.pick((_PLAIN, _SHIFTED)), dice.chance(0.5)

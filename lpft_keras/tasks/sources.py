@@ -54,7 +54,11 @@ def read_jsonl(path: Path) -> list[Row]:
         InputError: The file is empty, not UTF-8, or a line is no JSON object; names file and line.
     """
     rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}") from error
+    for number, line in enumerate(content.splitlines(), start=1):
         place = f"{path}, line {number}"
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -93,18 +97,19 @@ def tfds_rows(task: Task, split: str) -> list[Row]:
         raise InputError(f"task {task.name!r} is not in TensorFlow Datasets; give its files with data_dir (--data-dir)")
     import tensorflow_datasets as tfds
 
-    # TFDS reads its variable once, when it is imported; a variable set since then counts too.
-    builder = tfds.builder(task.tfds, data_dir=os.environ.get("TFDS_DATA_DIR"))
+    official = "validation" if split == "test" else split
     try:
+        # TFDS reads its variable once, when it is imported; a variable set since then counts too.
+        builder = tfds.builder(task.tfds, data_dir=os.environ.get("TFDS_DATA_DIR"))
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
             builder.download_and_prepare()
+        records = list(tfds.as_numpy(builder.as_dataset(split=official)))
     except Exception as error:  # TFDS raises whatever its many transports raise
         raise InputError(
             f"TensorFlow Datasets could not prepare {task.tfds} ({type(error).__name__}: {str(error)[:120]!r}); "
             f"without network, give a folder with {' and '.join(task.files.values())} as data_dir (--data-dir)"
         ) from error
-    official = "validation" if split == "test" else split
-    records = sorted(tfds.as_numpy(builder.as_dataset(split=official)), key=lambda record: int(record["idx"]))
+    records.sort(key=lambda record: int(record["idx"]))
     return [
         Row(
             {

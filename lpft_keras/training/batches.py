@@ -219,7 +219,9 @@ def micro_batched(classifier: keras.Model, count: int) -> keras.Model:
         inputs |= {f"{name}_{number}": tensor for name, tensor in own.items()}
         logits.append(classifier(own))
     output = logits[0] if count == 1 else keras.layers.Concatenate(axis=0, dtype="float32")(logits)
-    make = keras.Model
+    make: type[keras.Model] = keras.Model
     if keras.backend.backend() == "torch":
-        from lpft_keras.training.on_torch import MicroBatched as make
+        from lpft_keras.training.on_torch import MicroBatched
+
+        make = MicroBatched
     return make(inputs, output)

@@ -12,10 +12,12 @@ from scipy.special import log_softmax
 from lpft_keras.errors import InputError
 from lpft_keras.models.classifier import get_head
 from lpft_keras.progress import progress_bar
+from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
 from lpft_keras.training.batches import Encoded, TrainingBatches, default_micro_batches, micro_batched
 from lpft_keras.training.checkpoint import Checkpoint
 from lpft_keras.training.forward import Forward
+from lpft_keras.training.paper_adam import PaperAdam
 
 HistoryRow = dict[str, str | int | float]
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -30,7 +32,7 @@ class FineTuneSettings:
         batch_size: Rows an optimiser step.
         epochs: Passes over the training rows.
         micro_batches: Equal parts of like length a batch is cut into; None decides by the batch size. It changes how
-            much padding is computed, not the result.
+            much padding is computed, not the gradient (but the dropout masks).
         clip_norm: Greatest global norm of the gradient.
     """
 
@@ -69,9 +71,11 @@ def adam(settings: FineTuneSettings, steps: int) -> keras.optimizers.Optimizer:
         An optimiser that is not built yet.
     """
     rate = keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, steps, end_learning_rate=0.0)
-    make = keras.optimizers.Adam
+    make: type[keras.optimizers.Adam] = PaperAdam
     if keras.backend.backend() == "torch":
-        from lpft_keras.training.on_torch import FusedAdam as make
+        from lpft_keras.training.on_torch import FusedAdam
+
+        make = FusedAdam
     return make(rate, epsilon=1e-8, global_clipnorm=settings.clip_norm)
 
 
@@ -157,8 +161,9 @@ def fine_tune(
         jit_compile=keras.backend.backend() == "jax",
     )
     batches = TrainingBatches(train, settings.batch_size, micro_batches, settings.epochs, seed, first_epoch)
-    with progress_bar("fine-tuning", steps * settings.epochs, show_progress) as advance:
-        watch = _Watch(checkpoint, record, history, steps, settings, advance)
+    bar = progress_bar("fine-tuning", steps * settings.epochs, show_progress)
+    with global_state_kept(), bar as advance:
+        watch = _Watch(checkpoint, record, history, steps, settings, seed, advance)
         model.fit(
             batches.for_keras(),
             steps_per_epoch=steps,
@@ -175,29 +180,43 @@ def fine_tune(
 class _Watch(keras.callbacks.Callback):
     """Writes history and checkpoint after each epoch, and stops at a loss that is no number."""
 
-    def __init__(self, checkpoint, record, history, steps, settings, advance):
+    def __init__(self, checkpoint, record, history, steps, settings, seed, advance):
         super().__init__()
         self._checkpoint = checkpoint
         self._record = record
         self._history = history
         self._steps = steps
         self._settings = settings
+        self._seed = seed
         self._advance = advance
         self._epoch = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
 
+    def on_train_batch_begin(self, batch, logs=None):
+        if keras.backend.backend() == "torch":
+            import torch
+
+            # There Keras draws the masks of dropout layers from PyTorch's own generator, whatever their state says.
+            torch.manual_seed(int(np.random.default_rng([self._seed, 2, self._epoch, batch]).integers(2**63)))
+
     def on_train_batch_end(self, batch, logs=None):
         self._advance(self._epoch * self._steps + batch + 1)
-        if not math.isfinite(logs["loss"]):
+        self._check(logs["loss"], batch + 1)
+
+    def _check(self, loss, step):
+        if not math.isfinite(loss):
             raise DivergedError(
-                f"the loss is {logs['loss']} at step {batch + 1} of epoch {self._epoch + 1}, learning rate "
-                f"{self._settings.learning_rate:g}; take a smaller learning rate (epochs finished so far are kept)"
+                f"the loss is {loss} at step {step} of epoch {self._epoch + 1}, learning rate "
+                f"{self._settings.learning_rate:g}; take a smaller learning rate, with --overwrite (overwrite=True) or "
+                "another output directory where epochs were finished before: they are kept"
             )
 
     def on_epoch_end(self, epoch, logs=None):
         score = self._record(epoch + 1, float(logs["loss"]), float(logs["accuracy"]))
+        # The training loss is that before the last step, which may itself have broken the weights.
+        self._check(self._history[-1]["validation_loss"], self._steps)
         # Callbacks that come after, such as EarlyStopping, find the validation under the names Keras uses.
         logs["val_loss"] = self._history[-1]["validation_loss"]
         logs["val_accuracy"] = self._history[-1]["validation_accuracy"]

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from lpft_keras.errors import InputError, unknown_name
 
@@ -24,11 +25,11 @@ class ProbeSettings:
     """How the linear probe is fitted.
 
     Attributes:
-        solver: "newton-cg" reaches the optimum; "lbfgs" is the paper's, which stops short of it on such features, so
-            that head norm and the choice of C differ; "newton-cholesky" suits few features and many rows.
+        solver: "newton-cg" reaches the optimum; "lbfgs" is the paper's, which stops short of it, so that head
+            norm and the choice of C can differ; "newton-cholesky" suits few features and many rows.
         folds: Folds of the stratified cross-validation that chooses C.
         grid: Number of values of C, evenly spaced in the logarithm from 1e-4 to 1e4.
-        tolerance: The solver's stopping tolerance; None takes the solver's own default.
+        tolerance: The solver's stopping tolerance; None takes 1e-6, for lbfgs the paper's 1e-4.
         max_iterations: The solver's limit.
     """
 
@@ -42,7 +43,12 @@ class ProbeSettings:
         """Refuse settings that no fit can use."""
         if self.solver not in _SOLVERS:
             raise unknown_name("probe solver", self.solver, _SOLVERS)
-        if self.folds < 2 or self.grid < 1 or self.max_iterations < 1 or (self.tolerance or 1) <= 0:
+        if (
+            self.folds < 2
+            or self.grid < 1
+            or self.max_iterations < 1
+            or (self.tolerance is not None and not self.tolerance > 0)
+        ):
             raise InputError("a linear probe needs 2 or more folds, 1 or more values of C, and a tolerance above 0")
 
 
@@ -105,6 +111,12 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, classes: int, setting
         InputError: A class has fewer than two rows.
     """
     features = np.asarray(features, dtype=np.float64)
+    # The solvers call BLAS with small arrays thousands of times: threads would wait for each other.
+    with threadpool_limits(1):
+        return _fit(features, labels, classes, settings, seed)
+
+
+def _fit(features: np.ndarray, labels: np.ndarray, classes: int, settings: ProbeSettings, seed: int) -> Probe:
     folds = StratifiedKFold(usable_folds(labels, classes, settings.folds), shuffle=True, random_state=seed)
     common = {"solver": settings.solver, "tol": settings.tolerance or _SOLVERS[settings.solver]}
     search = LogisticRegressionCV(
@@ -117,8 +129,8 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, classes: int, setting
         **common,
     ).fit(features, labels)
     strength = float(search.C_)
-    path = []
-    for limit in [*_PATH, settings.max_iterations]:
+    path: list[tuple[int, np.ndarray, np.ndarray]] = []
+    for limit in [*(step for step in _PATH if step < settings.max_iterations), settings.max_iterations]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is the point
             part = LogisticRegression(C=strength, max_iter=limit, **common).fit(features, labels)

@@ -71,7 +71,7 @@ def test_folds_follow_the_seed_and_the_rarest_class(rng, caplog):
     with pytest.raises(InputError, match="class 1 has 1"):
         usable_folds(np.array([0] * 20 + [1]), 2, 5)
     x, y = separable(rng, 2, rows=40)
-    assert {linear_probe(x, y, 2, ProbeSettings(), seed=s).inverse_strength for s in range(12)} != {1.0}
+    assert len({linear_probe(x, y, 2, ProbeSettings(), seed=s).inverse_strength for s in range(12)}) > 1
 
 
 @pytest.mark.parametrize("wrong", [{"solver": "lbgfs"}, {"folds": 1}, {"grid": 0}, {"tolerance": -1.0}])

@@ -1,0 +1,23 @@
+"""Adam as the paper's code has it, on TensorFlow and JAX; `on_torch` has PyTorch's own."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="lpft_keras")
+class PaperAdam(keras.optimizers.Adam):
+    """Keras' Adam with epsilon added after the bias correction, as PyTorch does and so the paper's code.
+
+    Keras adds it before, which makes it up to 31 times as large in the first steps: enough to damp the many weights of
+    a pre-trained model whose gradients are that small.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable."""
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        given: float = self.epsilon  # type: ignore[has-type]
+        self.epsilon = given * ops.sqrt(1 - ops.power(ops.cast(self.beta_2, variable.dtype), step))
+        try:
+            super().update_step(gradient, variable, learning_rate)
+        finally:
+            self.epsilon = given
