@@ -141,11 +141,23 @@ def environment(checksums: Mapping[str, str], source: Mapping[str, str]) -> dict
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "backend": backend,
-        "devices": keras.distribution.list_devices() or ["cpu:0"],
+        "devices": devices(),
         "platform": platform.platform(),
         "data": dict(checksums),
         "backbone": dict(source),
     }
+
+
+def devices() -> list[str]:
+    """Return the devices that the backend sees, as "gpu:0" or "cpu:0"."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return list(keras.distribution.list_devices())
+    import torch
+
+    # Keras has no device list on PyTorch.
+    return [f"gpu:{number}" for number in range(torch.cuda.device_count())] or ["cpu:0"]
 
 
 def _version(package: str) -> str:

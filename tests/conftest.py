@@ -20,7 +20,9 @@ def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu"):
         import keras
 
-        if not any("gpu" in device.lower() for device in keras.distribution.list_devices()):
+        from lpft_keras.results import devices
+
+        if not any("gpu" in device.lower() for device in devices()):
             pytest.skip(f"no GPU that {keras.backend.backend()} sees")
 
 
