@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lpft_keras import __version__
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.methods import METHODS, get_method
-from lpft_keras.tasks import get_task
 
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
@@ -156,6 +155,7 @@ def _results(
     with _silent_start():
         from lpft_keras import run
         from lpft_keras.settings import RunSettings
+        from lpft_keras.tasks import get_task
     task = get_task(options["task"])
     settings = {field.name: options[field.name] for field in fields(RunSettings) if field.name in options}
     settings["backbone"] = settings["backbone"] or task.backbone
