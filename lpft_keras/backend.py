@@ -20,7 +20,8 @@ def check_backend() -> None:
         raise unknown_name("KERAS_BACKEND", name, BACKENDS)
     if importlib.util.find_spec(name) is None:
         raise InputError(
-            f'KERAS_BACKEND is {name!r}, which is not installed; install it: pip install "{BACKENDS[name]}"'
+            f'KERAS_BACKEND is {name!r}, which is not installed; install it: pip install "{BACKENDS[name]}" '
+            f'(in a checkout: pip install -e ".[{name}]")'
         )
 
 

@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train by one method or several, and report", allow_abbrev=False)
     run.add_argument("task", metavar="TASK", help='a task: see "lpft-keras tasks"')
-    run.add_argument("--method", action="append", metavar="M", help=f"{', '.join(METHODS)} or all; may be repeated")
+    run.add_argument(
+        "--method", action="append", metavar="M", help=f"{', '.join(METHODS)} or all; may be repeated (default: lp-ft)"
+    )
     run.add_argument(
         "--backbone",
         metavar="B",
@@ -55,19 +57,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--data-dir", metavar="D", help="folder with the official files (default: TensorFlow Datasets)")
     run.add_argument("--seed", action="append", type=int, metavar="S", help="may be repeated (default: 1001)")
-    run.add_argument("--epochs", type=int, default=10, metavar="E")
+    run.add_argument("--epochs", type=int, default=10, metavar="E", help="passes over the training rows (default: 10)")
     run.add_argument("--batch-size", type=int, metavar="N", help="default: the paper's, by task and method")
     run.add_argument("--learning-rate", type=float, metavar="LR", help="default: the paper's, by task and method")
     run.add_argument("--max-length", type=int, default=128, metavar="L", help="tokens a row (default: 128)")
     run.add_argument("--limit", type=int, metavar="N", help="use only the first N rows of each split")
     run.add_argument("--pooling", metavar="P", help="first or mean (default: the backbone's)")
-    run.add_argument("--dropout", type=float, metavar="P", help="default: the checkpoint's")
-    run.add_argument("--dtype", default="float32", metavar="T", help="float32 or mixed_bfloat16")
-    run.add_argument("--lora-rank", type=int, default=8, metavar="R")
-    run.add_argument("--lora-alpha", type=float, default=8.0, metavar="A")
-    run.add_argument("--lora-style", default="paper", metavar="S", help="paper or keras")
-    run.add_argument("--probe-solver", default="newton-cg", metavar="S", help="newton-cg, or lbfgs as in the paper")
-    run.add_argument("--micro-batches", type=int, metavar="K", help="parts of like length a batch is cut into")
+    run.add_argument("--dropout", type=float, metavar="P", help="default: the checkpoint's, and 0.1 for the head")
+    run.add_argument("--dtype", default="float32", metavar="T", help="float32 (default) or mixed_bfloat16")
+    run.add_argument("--lora-rank", type=int, default=8, metavar="R", help="rank of the adapters (default: 8)")
+    run.add_argument("--lora-alpha", type=float, default=8.0, metavar="A", help="scale of the adapters (default: 8)")
+    run.add_argument("--lora-style", default="paper", metavar="S", help="paper (default) or keras")
+    run.add_argument(
+        "--probe-solver", default="newton-cg", metavar="S", help="newton-cg (default), or lbfgs as in the paper"
+    )
+    run.add_argument(
+        "--micro-batches", type=int, metavar="K", help="parts of like length a batch is cut into (default: 4)"
+    )
     run.add_argument("--output-dir", default="runs", metavar="O", help="where run directories live (default: runs)")
     run.add_argument("--overwrite", action="store_true", help="do the run anew, whatever its directory holds")
     run.add_argument("--json", action="store_true", help="print one JSON object a run, and nothing else")
@@ -152,11 +158,12 @@ def _results(
     """Yield one result a method and seed, the settings of all checked before the first one starts."""
     for method in methods:
         get_method(method)
+    from lpft_keras.tasks import get_task
+
+    task = get_task(options["task"])
     with _silent_start():
         from lpft_keras import run
         from lpft_keras.settings import RunSettings
-        from lpft_keras.tasks import get_task
-    task = get_task(options["task"])
     settings = {field.name: options[field.name] for field in fields(RunSettings) if field.name in options}
     settings["backbone"] = settings["backbone"] or task.backbone
     for method in methods:

@@ -1,6 +1,7 @@
 """What a user's mistake is answered with. Knows nothing of the rest of the package."""
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 
 
@@ -23,7 +24,22 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     Returns:
         An `InputError` to raise.
     """
-    known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known)}"
+    # Dashes are no likeness: every flag has them.
+    known = {other.lstrip("-"): other for other in known}
+    near = [known[other] for other in difflib.get_close_matches(str(name).lstrip("-"), known, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known.values())}"
     return InputError(f"unknown {kind} {name!r}; {hint}")
+
+
+def first_line(error: BaseException, width: int = 160) -> str:
+    """Return the first line of an exception's message, cut at a word; its type's name where it has none.
+
+    Args:
+        error: Anybody's exception.
+        width: Greatest number of characters.
+
+    Returns:
+        One line.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return textwrap.shorten(lines[0], width, placeholder=" ...")

@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from lpft_keras.storage import cached_arrays, fingerprint, read_json, write_arra
 from lpft_keras.tasks import Split, Task, TaskData, get_task, load_task
 from lpft_keras.training.batches import Encoded
 from lpft_keras.training.linear_probe import usable_folds
-from lpft_keras.weights import save_weights
+from lpft_keras.weights import check_same_weights, save_weights
 
 log = logging.getLogger(__name__)
 
@@ -185,10 +185,13 @@ def _run(
     """Do the work of a run whose directory is ours. What it found is written, metrics.json last: it says "done"."""
     start = time.monotonic()
     if settings.pipeline().fine_tune is not None:
-        log.info("batch size %d, learning rate %g: %s", *astuple(settings.rates()))
+        log.info("%s", settings.rates_in_words())
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
+    if (directory / "checkpoint").is_dir():
+        check_same_weights(directory, backbone)
+    write_json(directory / "environment.json", environment(_checksums(data), backbone.source))
     tokens = {
-        name: _encoded(backbone, split, settings.max_length, cache)
+        name: _encoded(backbone, name, split, settings.max_length, cache)
         for name, split in {"train": data.train, **data.evaluated()}.items()
     }
     trained = train_classifier(
@@ -210,11 +213,11 @@ def _run(
         features[f"{name}/features"] = pooled
         predictions[f"{name}/logits"], predictions[f"{name}/labels"] = logits, labels
         metrics[name] = evaluate(logits, labels)
+    _warn_if_collapsed(predictions["validation/logits"], predictions["validation/labels"])
     scaling = TemperatureScaling().fit(predictions["validation/logits"], predictions["validation/labels"])
     write_arrays(directory / "predictions.npz", predictions)
     write_arrays(directory / "features.npz", features)
     write_history(directory / "history.csv", trained.history)
-    write_json(directory / "environment.json", environment(_checksums(data), backbone.source))
     save_weights(directory, settings.method, trained.classifier, backbone)
     summary = {
         "task": settings.task,
@@ -231,7 +234,17 @@ def _run(
     return RunResult.load(directory)
 
 
-def _encoded(backbone: TextBackbone, split: Split, max_length: int, cache: Path) -> Encoded:
+def _warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:
+    guesses = np.unique(logits.argmax(axis=1))
+    if len(guesses) == 1 < len(np.unique(labels)):
+        log.warning(
+            "the trained classifier gives all %d validation rows the same class: it learnt nothing of use; "
+            "another learning rate may help",
+            len(labels),
+        )
+
+
+def _encoded(backbone: TextBackbone, name: str, split: Split, max_length: int, cache: Path) -> Encoded:
     """Return a split's token arrays, from the cache where they were made before."""
     tokenizer = backbone.preprocessor.tokenizer
     files = [getattr(tokenizer, name, None) for name in ("merges", "proto")]
@@ -256,6 +269,7 @@ def _encoded(backbone: TextBackbone, split: Split, max_length: int, cache: Path)
 
     arrays = cached_arrays(cache / f"tokens-{key}.npz", make)
     if arrays["truncated"].any():
-        log.info("%d of %d rows are cut to %d tokens", arrays["truncated"].sum(), len(split), max_length)
+        cut = arrays["truncated"].sum()
+        log.info("%s: %d of %d rows are cut to %d tokens (--max-length)", name, cut, len(split), max_length)
     tokens = Tokens(arrays["token_ids"], arrays.get("segment_ids"), arrays["lengths"], arrays["truncated"])
     return Encoded(tokens, split.labels)

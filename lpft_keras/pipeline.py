@@ -217,7 +217,7 @@ def _probe(
 
     key = fingerprint([__version__, seen, train.labels, asdict(settings.probe), settings.seed])
     fitted = make() if features.cache is None else cached_arrays(features.cache / f"probe-{key}.npz", make)
-    log.info("linear probe: C = %.3g", fitted["inverse_strength"])
+    log.info("linear probe: C = %.3g (inverse L2 strength, by cross-validation)", fitted["inverse_strength"])
     set_head(classifier, fitted["kernel"], fitted["bias"])
     rows: list[HistoryRow] = []
     for step, kernel, bias in zip(fitted["steps"], fitted["kernels"], fitted["biases"], strict=True):

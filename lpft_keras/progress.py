@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+def shows_progress(show: bool | None = None) -> bool:
+    """Return whether a bar is drawn: as told, or else where standard error is a terminal and `CI` is not set."""
+    return sys.stderr.isatty() and not os.environ.get("CI") if show is None else show
+
+
 @contextmanager
 def progress_bar(label: str, total: int, show: bool | None = None) -> Iterator[Callable[[int], None]]:
     """Show a bar with the remaining time while a long piece of work runs.
@@ -13,14 +18,12 @@ def progress_bar(label: str, total: int, show: bool | None = None) -> Iterator[C
     Args:
         label: What is being done.
         total: Number of steps in all.
-        show: Whether to show it; None shows it where standard error is a terminal and `CI` is not set.
+        show: Whether to show it; None decides by the terminal.
 
     Yields:
         A function that takes the number of steps done so far.
     """
-    if show is None:
-        show = sys.stderr.isatty() and not os.environ.get("CI")
-    if not show:
+    if not shows_progress(show):
         yield lambda done: None
         return
     from rich.console import Console

@@ -79,23 +79,31 @@ class RunSettings:
             if field.name in unused:
                 object.__setattr__(self, field.name, field.default)
 
-    def rates(self) -> Defaults:
-        """Return batch size and learning rate of the fine-tuning stage, and whose they are."""
+    def _default_rates(self) -> Defaults:
         defaults = default_rates(self.method, self.task, self.backbone)
         assert defaults is not None, "only methods with a fine-tuning stage have rates"
-        given = self.batch_size is not None and self.learning_rate is not None
-        return Defaults(
-            self.batch_size or defaults.batch_size,
-            self.learning_rate or defaults.learning_rate,
-            "as given" if given else defaults.origin,
+        return defaults
+
+    def rates(self) -> tuple[int, float]:
+        """Return batch size and learning rate of the fine-tuning stage."""
+        defaults = self._default_rates()
+        return self.batch_size or defaults.batch_size, self.learning_rate or defaults.learning_rate
+
+    def rates_in_words(self) -> str:
+        """Return batch size and learning rate of the fine-tuning stage, each with whose it is."""
+        origin = self._default_rates().origin
+        batch_size, learning_rate = self.rates()
+        return (
+            f"batch size {batch_size} ({'as given' if self.batch_size else origin}), "
+            f"learning rate {learning_rate:g} ({'as given' if self.learning_rate else origin})"
         )
 
     def pipeline(self) -> PipelineSettings:
         """Return the part of the settings that concerns training."""
         fine_tune = None
         if any(isinstance(stage, FineTune) for stage in get_method(self.method)):
-            rates = self.rates()
-            fine_tune = FineTuneSettings(rates.learning_rate, rates.batch_size, self.epochs, self.micro_batches)
+            batch_size, learning_rate = self.rates()
+            fine_tune = FineTuneSettings(learning_rate, batch_size, self.epochs, self.micro_batches)
         return PipelineSettings(
             method=self.method,
             fine_tune=fine_tune,
@@ -114,8 +122,7 @@ class RunSettings:
         """Return the settings as JSON holds them."""
         values = asdict(self)
         if self.pipeline().fine_tune is not None:
-            rates = self.rates()
-            values |= {"batch_size": rates.batch_size, "learning_rate": rates.learning_rate}
+            values["batch_size"], values["learning_rate"] = self.rates()
         return values
 
 

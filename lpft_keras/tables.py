@@ -21,7 +21,8 @@ def print_results(results: Sequence["RunResult"]) -> None:
     """
     first = results[0].summary
     title = f"{escape(first['task'])} on {escape(first['backbone'])}"
-    table = Table(title=title, box=box.SIMPLE_HEAVY, padding=0)
+    caption = "T: the temperature that suits the validation rows best; above 1, the classifier is too sure of itself"
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAVY, padding=0)
     for name in ("method", "seed", "split"):
         table.add_column(name, justify="right" if name == "seed" else "left")
     for name in ("acc.", "F1", "NLL", "Brier", "ECE", "MCE", "T", "time"):
@@ -47,12 +48,12 @@ def print_tasks(tasks: Sequence["Task"]) -> None:
     Args:
         tasks: The tasks.
     """
-    table = Table(box=box.SIMPLE_HEAVY)
-    for name in ("task", "labels", "text", "metric", "where from", "backbone"):
-        table.add_column(name)
+    table = Table(box=box.SIMPLE_HEAVY, pad_edge=False)
+    for name in ("task", "labels", "text", "metric", "where from"):
+        table.add_column(name, overflow="fold")
     for task in tasks:
-        files = f"--data-dir with {', '.join(task.files.values())}" if task.files else "generated"
-        source = f"TFDS {task.tfds}, or {files}" if task.tfds else files
-        text = " | ".join(task.template)
-        table.add_row(*map(escape, (task.name, ", ".join(task.labels), text, task.metric, source, task.backbone)))
+        files = "--data-dir: " + ", ".join(task.files.values()) if task.files else "generated"
+        sources = [f"TFDS {task.tfds}", files] if task.tfds else [files]
+        cells = (task.name, "\n".join(task.labels), "\n".join(task.template), task.metric, "\n".join(sources))
+        table.add_row(*map(escape, cells))
     Console().print(table)

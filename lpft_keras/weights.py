@@ -83,14 +83,22 @@ def load_weights(
     return classifier
 
 
+def check_same_weights(directory: Path, backbone: TextBackbone) -> None:
+    """Raise an `InputError` where a run directory was begun on other weights than a backbone has now."""
+    known = (read_json(directory / "environment.json") or {}).get("backbone", {})
+    for name in ("sha256", "revision"):
+        if known.get(name) != backbone.source.get(name):
+            raise InputError(
+                f"{directory} was trained on other weights of {backbone.name!r} ({name} differs); "
+                "run it anew (--overwrite) or bring those weights back"
+            )
+
+
 def load_run_model(directory: Path, config: Mapping[str, Any]) -> keras.Model:
     """Rebuild the classifier of a run directory from its configuration."""
     settings = RunSettings(**config["settings"])
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
-    trained_on = (read_json(directory / "environment.json") or {}).get("backbone", {})
-    for name in ("sha256", "revision"):
-        if trained_on.get(name) != backbone.source.get(name):
-            raise InputError(f"{directory} was trained on other weights of {settings.backbone!r} ({name} differs)")
+    check_same_weights(directory, backbone)
     pipeline = settings.pipeline()
     return load_weights(
         directory, settings.method, len(config["labels"]), backbone, pipeline.pooling, pipeline.head_dropout

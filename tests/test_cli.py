@@ -11,7 +11,7 @@ import pytest
 from lpft_keras.cli import main
 from lpft_keras.storage import read_arrays
 
-TINY = ["--backbone", "tiny", "--limit", "60", "--max-length", "48", "--epochs", "2"]
+TINY = ["--backbone", "tiny", "--limit", "60", "--max-length", "48", "--epochs", "2", "--micro-batches", "2"]
 
 
 def command(*arguments, **environment):
@@ -162,7 +162,21 @@ def saved_epoch(checkpoint):
     return -1 if arrays is None else json.loads(str(arrays["state"]))["epoch"]
 
 
-KILLED = ["run", "demo", "--method", "lp-ft", "--backbone", "tiny", "--max-length", "48", "--epochs", "5", "--json"]
+KILLED = [
+    "run",
+    "demo",
+    "--method",
+    "lp-ft",
+    "--backbone",
+    "tiny",
+    "--max-length",
+    "48",
+    "--epochs",
+    "5",
+    "--micro-batches",
+    "2",
+    "--json",
+]
 
 
 @pytest.mark.slow

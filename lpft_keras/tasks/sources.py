@@ -5,8 +5,9 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
-from lpft_keras.errors import InputError
+from lpft_keras.errors import InputError, first_line
 from lpft_keras.tasks.task import Row, Task
 
 
@@ -101,13 +102,15 @@ def tfds_rows(task: Task, split: str) -> list[Row]:
     try:
         # TFDS reads its variable once, when it is imported; a variable set since then counts too.
         builder = tfds.builder(task.tfds, data_dir=os.environ.get("TFDS_DATA_DIR"))
+        _ask_host(builder)
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
             builder.download_and_prepare()
         records = list(tfds.as_numpy(builder.as_dataset(split=official)))
     except Exception as error:  # TFDS raises whatever its many transports raise
         raise InputError(
-            f"TensorFlow Datasets could not prepare {task.tfds} ({type(error).__name__}: {str(error)[:120]!r}); "
-            f"without network, give a folder with {' and '.join(task.files.values())} as data_dir (--data-dir)"
+            f"TensorFlow Datasets could not prepare {task.tfds} ({type(error).__name__}: {first_line(error)}); "
+            f"without network, give a folder with the official {' and '.join(task.files.values())} "
+            "as data_dir (--data-dir)"
         ) from error
     records.sort(key=lambda record: int(record["idx"]))
     return [
@@ -120,3 +123,20 @@ def tfds_rows(task: Task, split: str) -> list[Row]:
         )
         for record in records
     ]
+
+
+def _ask_host(builder: Any) -> None:
+    """Ask for what is to be downloaded once, since TFDS goes on asking a dead network for minutes.
+
+    What lies in TFDS's folder already, prepared or as downloaded archives, is TFDS's to find.
+    """
+    url = getattr(builder.builder_config, "data_url", None)
+    archives = builder.data_path.parents[2] / "downloads"  # <data_dir>/<name>/<config>/<version>
+    if url is None or builder.data_path.exists() or archives.exists():
+        return
+    import requests
+
+    try:
+        requests.head(url, timeout=20, allow_redirects=True)
+    except requests.RequestException as error:
+        raise ConnectionError(f"no answer from {url}") from error

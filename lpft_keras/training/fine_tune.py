@@ -1,5 +1,6 @@
 """Fine-tuning: `fit()` with the paper's optimiser, best epoch on validation restored, resumable after every epoch."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ from scipy.special import log_softmax
 
 from lpft_keras.errors import InputError
 from lpft_keras.models.classifier import get_head
-from lpft_keras.progress import progress_bar
+from lpft_keras.progress import progress_bar, shows_progress
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
 from lpft_keras.training.batches import Encoded, TrainingBatches, default_micro_batches, micro_batched
 from lpft_keras.training.checkpoint import Checkpoint
 from lpft_keras.training.forward import Forward
 from lpft_keras.training.paper_adam import PaperAdam
+
+log = logging.getLogger(__name__)
 
 HistoryRow = dict[str, str | int | float]
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -134,9 +137,14 @@ def fine_tune(
     optimizer.build(classifier.trainable_variables)
     checkpoint = Checkpoint(folder, classifier, optimizer)
     first_epoch, history = checkpoint.restore()
+    if first_epoch:
+        log.info("going on after epoch %d of %d, which an earlier process finished", first_epoch, settings.epochs)
 
     def record(epoch: int, loss: float, accuracy: float) -> float:
         logits = forward(validation.tokens)[1]
+        value = score(logits, validation.labels)
+        if epoch and not shows_progress(show_progress):
+            log.info("epoch %d of %d: loss %.4f, validation %.4f", epoch, settings.epochs, loss, value)
         history.append(
             {
                 "stage": "fine_tune",
@@ -148,7 +156,7 @@ def fine_tune(
                 **head_record(get_head(classifier), logits),
             }
         )
-        return score(logits, validation.labels)
+        return value
 
     if not history:
         record(0, math.nan, math.nan)

@@ -13,7 +13,10 @@ from tests.conftest import write_jsonl
 @pytest.fixture
 def super_glue(tmp_path, monkeypatch):
     """Let TFDS's downloads answer with official files at hand, and keep what it prepares in a folder of this test."""
+    import requests
     import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(requests, "head", lambda url, **_: None)
 
     def from_disk(folder):
         downloads = tmp_path / "downloads"
@@ -51,13 +54,23 @@ def test_the_official_rows_are_the_same_by_both_roads(super_glue, real_data, tmp
     assert by_tfds.test.checksum == by_files.test.checksum
 
 
-def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch, answers):
+    """No host answers at all, or the download itself breaks off."""
+    import requests
     import tensorflow_datasets as tfds
 
-    def unreachable(self, url):
+    def head(url, **_):
+        if not answers:
+            raise requests.ConnectionError("no route")
+
+    def broken(self, url):
+        assert answers, "no download is begun where no host answers"
         raise ConnectionError(f"can't reach {url}")
 
-    monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", unreachable)
+    monkeypatch.setattr(requests, "head", head)
+    monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", broken)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    with pytest.raises(InputError, match=r"train\.jsonl and val\.jsonl as data_dir"):
+    with pytest.raises(InputError, match=r"train\.jsonl and val\.jsonl as data_dir") as caught:
         tfds_rows(get_task("cb"), "train")
+    assert len(str(caught.value).splitlines()) == 1
