@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Any:
 
             check_backend()
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in ("calibration", "representation", "tasks", "models", "methods"):
+    if name in ("calibration", "representation", "ntk", "tasks", "models", "methods"):
         return importlib.import_module(f"lpft_keras.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

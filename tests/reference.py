@@ -87,3 +87,38 @@ def adam(start, gradients, rate, clip=1.0, epsilon=1e-8):
         step = rate * (1 - t / len(gradients))
         w -= step * (m / (1 - 0.9 ** (t + 1))) / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + epsilon)
     return w
+
+
+def tangent_kernel(features, parameters, head):
+    """Return P and F of logits `features(parameters) @ head + bias` from the whole float64 Jacobian.
+
+    `features` is a function of a dict of float64 PyTorch tensors; it gives [examples, h]. `head` is [h, classes].
+    """
+    import torch
+
+    assert all(value.dtype == torch.float64 for value in parameters.values())
+    head = torch.as_tensor(head, dtype=torch.float64)
+    phi = features(parameters).detach()
+    jacobians = torch.func.jacrev(features)(parameters).values()
+    rows = torch.cat([torch.einsum("hc,nhp->ncp", head, j.flatten(2)) for j in jacobians], dim=2)
+    identity = torch.eye(head.shape[1], dtype=torch.float64)
+    pretrain = torch.einsum("nm,cd->ncmd", phi @ phi.T + 1, identity)
+    return pretrain.numpy(), torch.einsum("ncp,mdp->ncmd", rows, rows).numpy()
+
+
+def ft_ratio(pretrain, finetune, delta):
+    """Return the mean over x of ||sum_i F(x, x_i) delta_i|| / ||sum_i (P + F)(x, x_i) delta_i||, block by block."""
+    ratios = []
+    for p_row, f_row in zip(pretrain, finetune, strict=True):
+        by_f = sum(f_row[:, i] @ delta[i] for i in range(len(delta)))
+        by_both = sum((p_row[:, i] + f_row[:, i]) @ delta[i] for i in range(len(delta)))
+        ratios.append(math.sqrt(by_f @ by_f) / math.sqrt(by_both @ by_both))
+    return sum(ratios) / len(ratios)
+
+
+def trace_norms(kernel):
+    """Return the sum of singular values of each block K(x_i, x_j), by the eigenvalues of K^T K."""
+    return [
+        [sum(math.sqrt(max(v, 0)) for v in np.linalg.eigvalsh(row[:, j].T @ row[:, j])) for j in range(row.shape[1])]
+        for row in kernel
+    ]

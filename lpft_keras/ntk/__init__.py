@@ -1,0 +1,35 @@
+"""Neural tangent kernels of Keras classifiers. Knows nothing of tasks or text: arrays and models in, arrays out."""
+
+from lpft_keras.ntk.kernel import NTK, empirical_ntk, train_test_ntk
+from lpft_keras.ntk.regression import KernelRegression
+from lpft_keras.ntk.statistics import (
+    alignment,
+    as_matrix,
+    by_class,
+    frobenius_norm,
+    ft_ratio,
+    rank,
+    residuals,
+    scalar_fit,
+    singular_values,
+    statistics,
+    trace_norms,
+)
+
+__all__ = [
+    "NTK",
+    "KernelRegression",
+    "alignment",
+    "as_matrix",
+    "by_class",
+    "empirical_ntk",
+    "frobenius_norm",
+    "ft_ratio",
+    "rank",
+    "residuals",
+    "scalar_fit",
+    "singular_values",
+    "statistics",
+    "trace_norms",
+    "train_test_ntk",
+]

@@ -1,0 +1,275 @@
+"""A Keras model as a flat list of layer calls: nested functional and sequential models opened, the head taken off."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+from keras.src.models.functional import Functional  # not exported, nor is anything that walks its graph
+
+from lpft_keras.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A place that holds one tensor of the model.
+
+    Attributes:
+        batched: Whether its first axis counts examples.
+        floating: Whether it holds real numbers, through which a gradient can flow.
+    """
+
+    batched: bool
+    floating: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer or operation, on slots in place of tensors."""
+
+    operation: Any
+    args: tuple
+    kwargs: dict[str, Any]
+    outputs: tuple[Slot, ...]
+
+    @property
+    def inputs(self) -> tuple[Slot, ...]:
+        """The slots that the call reads."""
+        return tuple(leaf for leaf in tree.flatten((self.args, self.kwargs)) if isinstance(leaf, Slot))
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """The layer and all layers inside it; none for an operation without weights."""
+        return list(self.operation._flatten_layers()) if hasattr(self.operation, "_flatten_layers") else []
+
+
+@dataclass(frozen=True)
+class Network:
+    """A classifier taken apart.
+
+    Attributes:
+        inputs: A slot an input.
+        arrays: Turns what the model takes into one array an input, in the same order.
+        calls: What leads from the inputs to the features, in order.
+        features: The slot of the features, [examples, h].
+        head: The Dense layer behind them.
+    """
+
+    inputs: tuple[Slot, ...]
+    arrays: Callable[[Any], list[np.ndarray]]
+    calls: tuple[Call, ...]
+    features: Slot
+    head: keras.layers.Dense
+
+
+def run(calls, values: dict[Slot, Any]) -> None:
+    """Compute calls, reading and writing tensors in `values`, with dropout and other randomness off.
+
+    Args:
+        calls: The calls, each after those whose outputs it reads.
+        values: Tensors by slot.
+    """
+    for call in calls:
+        args, kwargs = tree.map_structure(
+            lambda leaf: values[leaf] if isinstance(leaf, Slot) else leaf, (call.args, call.kwargs)
+        )
+        if getattr(call.operation, "_call_has_training_arg", False):
+            kwargs = {**kwargs, "training": False}
+        outputs = tree.flatten(call.operation(*args, **kwargs))
+        values.update(zip(call.outputs, outputs, strict=True))
+
+
+def take_apart(model: keras.Model, x: Any) -> Network:
+    """Flatten a classifier into the calls that make its features, and its head.
+
+    Functional and sequential models are opened, also where one is a layer of another; anything else is one call.
+
+    Args:
+        model: A built Keras model that ends in a Dense layer; a softmax on it is taken off.
+        x: Some examples. A subclassed model is run on them, to see which Dense layer its output comes from.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: The model is not built, or does not end in a Dense layer over [examples, h].
+    """
+    if not model.built:
+        raise InputError(f"model {model.name!r} is not built: call it on data once, or load its weights, before")
+    calls: list[Call] = []
+    opened = _openable(model)
+    if opened is None:
+        return _subclassed(model, x)
+    inputs = tuple(_slot(tensor) for tensor in opened.inputs)
+    outputs = _open(opened, inputs, calls)
+    if len(outputs) != 1:
+        raise InputError(f"model {model.name!r} has {len(outputs)} outputs; give one that has the logits only")
+    features, head = _head(model.name, calls, outputs[0])
+    return Network(inputs, partial(_arrays, opened), tuple(_needed(calls, features)), features, head)
+
+
+def _arrays(model: Any, x: Any) -> list[np.ndarray]:
+    """Return what a functional model takes as arrays in the order of its inputs, or say what does not fit."""
+    struct = model._inputs_struct
+    if isinstance(struct, dict) and isinstance(x, dict):
+        missing = [name for name in struct if name not in x]
+        if missing:
+            raise InputError(f"x lacks the input {missing[0]!r}; model {model.name!r} takes {', '.join(struct)}")
+        x = {name: x[name] for name in struct}
+    flat = tree.flatten(x)
+    if len(flat) != len(model.inputs):
+        raise InputError(f"x holds {len(flat)} arrays, but model {model.name!r} takes {len(model.inputs)} inputs")
+    arrays = []
+    for given, tensor in zip(flat, model.inputs, strict=True):
+        array = np.asarray(given).astype(tensor.dtype)
+        fits = array.ndim == len(tensor.shape) and all(
+            wanted in (None, size) for wanted, size in zip(tensor.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise InputError(f"input {tensor.name!r} has the shape {array.shape}, but {tensor.shape} is wanted")
+        arrays.append(array)
+    return arrays
+
+
+@contextmanager
+def replaced_calls(functions: dict[keras.layers.Layer, Callable]) -> Iterator[None]:
+    """Let layers call other functions for a while.
+
+    Args:
+        functions: By layer, what its `call` shall be.
+    """
+    for layer, function in functions.items():
+        object.__setattr__(layer, "call", function)  # past Keras, which would track what is set
+    try:
+        yield
+    finally:
+        for layer in functions:
+            object.__delattr__(layer, "call")
+
+
+class _UpToHead:
+    """A subclassed model without its head."""
+
+    _call_has_training_arg = False
+
+    def __init__(self, model: keras.Model, head: keras.layers.Dense, structure: Any):
+        self.name = model.name
+        self._model, self._head, self._structure = model, head, structure
+
+    def __call__(self, *flat):
+        with replaced_calls({self._head: lambda inputs, *args, **kwargs: inputs}):
+            return self._model(tree.pack_sequence_as(self._structure, list(flat)), training=False)
+
+    def _flatten_layers(self):
+        return [layer for layer in self._model._flatten_layers() if layer is not self._head]
+
+
+def _subclassed(model: keras.Model, x: Any) -> Network:
+    """Take a model whose `call` is its own for one call, after a look at where its output comes from."""
+    seen: dict[int, keras.layers.Dense] = {}
+    denses = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dense)]
+
+    def watched(layer):
+        original = layer.call
+
+        def call(*args, **kwargs):
+            outputs = original(*args, **kwargs)
+            seen[id(outputs)] = layer
+            kept.append(outputs)  # so that no other tensor takes its id
+            return outputs
+
+        return call
+
+    kept: list[Any] = []
+    with replaced_calls({layer: watched(layer) for layer in denses}):
+        output = model(tree.map_structure(lambda array: array[:1], x), training=False)
+    head = seen.get(id(output))
+    if head is None:
+        raise InputError(f"model {model.name!r} must end in a Dense head, whose output it returns as it is")
+    _check_head(model.name, head)
+    inputs = tuple(Slot(True, np.asarray(array).dtype.kind == "f") for array in tree.flatten(x))
+    features = Slot(True, True)
+    call = Call(_UpToHead(model, head, x), inputs, {}, (features,))
+    return Network(inputs, lambda x: [np.asarray(array) for array in tree.flatten(x)], (call,), features, head)
+
+
+def _openable(layer: Any) -> Any:
+    """Return the functional graph of a model, or None where its `call` is its own."""
+    if isinstance(layer, keras.Sequential):
+        return _openable(layer._functional) if layer._functional is not None else None
+    return layer if isinstance(layer, Functional) and type(layer).call is Functional.call else None
+
+
+def _slot(tensor: keras.KerasTensor) -> Slot:
+    batched = len(tensor.shape) > 0 and tensor.shape[0] is None
+    return Slot(batched, keras.backend.is_float_dtype(tensor.dtype))
+
+
+def _open(model: Any, inputs: tuple[Slot, ...], calls: list[Call]) -> list[Slot]:
+    """Append the calls of a functional model, and return the slots of its outputs."""
+    slots: dict[int, Slot] = {id(tensor): slot for tensor, slot in zip(model.inputs, inputs, strict=True)}
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if node.is_input or not node.operation:
+                continue
+            args, kwargs = node.arguments.fill_in(slots)
+            inner = _openable(node.operation)
+            if inner is None:
+                outputs = [_slot(tensor) for tensor in node.outputs]
+                calls.append(Call(node.operation, args, kwargs, tuple(outputs)))
+            else:
+                outputs = _open(inner, _arguments(inner, args[0]), calls)
+            slots.update({id(tensor): slot for tensor, slot in zip(node.outputs, outputs, strict=True)})
+    return [slots[id(tensor)] for tensor in model.outputs]
+
+
+def _arguments(model: Any, given: Any) -> tuple[Slot, ...]:
+    """Return the slots that a nested model is called on, in the order of its inputs."""
+    struct = model._inputs_struct
+    if isinstance(struct, dict) and isinstance(given, dict):
+        given = {name: given[name] for name in struct}
+    return tuple(tree.flatten(given))
+
+
+def _head(name: str, calls: list[Call], output: Slot) -> tuple[Slot, keras.layers.Dense]:
+    """Return the slot of the features and the Dense layer that makes the output of them."""
+    made = {slot: call for call in calls for slot in call.outputs}
+    last = made.get(output)
+    while last is not None and _is_softmax(last.operation):
+        last = made.get(last.inputs[0])
+    head = last.operation if last is not None else None
+    if last is None or not isinstance(head, keras.layers.Dense):
+        found = "no layer" if last is None else type(head).__name__
+        raise InputError(f"model {name!r} must end in a Dense head (a softmax on it is taken off), but ends in {found}")
+    _check_head(name, head)
+    return last.inputs[0], head
+
+
+def _check_head(name: str, head: keras.layers.Dense) -> None:
+    if head.activation not in (None, keras.activations.linear, keras.activations.softmax):
+        raise InputError(
+            f"the head of model {name!r} has the activation {head.activation.__name__!r}; the kernel is that of the "
+            "logits: give the head no activation"
+        )
+    if head.kernel.shape[1] < 2:
+        raise InputError(f"the head of model {name!r} has one output; kernels of a classifier need two classes or more")
+
+
+def _is_softmax(operation: Any) -> bool:
+    if isinstance(operation, keras.layers.Softmax):
+        return True
+    return isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.softmax
+
+
+def _needed(calls: list[Call], target: Slot) -> list[Call]:
+    """Return the calls that a slot depends on, in order."""
+    wanted, kept = {target}, []
+    for call in reversed(calls):
+        if wanted.intersection(call.outputs):
+            wanted.update(call.inputs)
+            kept.append(call)
+    return kept[::-1]

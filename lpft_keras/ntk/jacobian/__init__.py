@@ -1,0 +1,89 @@
+"""Where the kernel meets a backend: one interface, one file a backend."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import keras
+import numpy as np
+
+from lpft_keras.ntk.segments import Segment
+
+
+class Pulled(NamedTuple):
+    """What vector-Jacobian products of one segment give, for some examples and all classes.
+
+    Attributes:
+        direct: Gradients of the segment's direct variables, [examples, classes, ...].
+        taps: For each tapped call, which of the segment's taps it belongs to.
+        seen: What went into each tapped call, [examples, ...].
+        deltas: The gradient at the output of each tapped call, [examples, classes, ...].
+        below: The cotangent of the segment below, [examples, classes, ...]; None for the lowest.
+    """
+
+    direct: list[np.ndarray]
+    taps: list[int]
+    seen: list[np.ndarray]
+    deltas: list[np.ndarray]
+    below: np.ndarray | None
+
+
+class Jacobian(Protocol):
+    """Derivatives of segments by one backend. It keeps what it compiled for the next segment or call."""
+
+    def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
+        """Return what a segment gives, as a tensor of the backend."""
+
+    def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
+        """Return the vector-Jacobian products of a segment.
+
+        Args:
+            segment: The segment.
+            below: The tensor from below, [examples, ...]; None for the lowest.
+            sides: The side inputs.
+            cotangents: Of what the segment gives, [examples, classes, ...].
+        """
+
+
+def one_by_one(pull: Callable[..., Pulled], segment: Segment, below: Any, sides: list[Any], cotangents) -> Pulled:
+    """Pull back one example after the other, for backends whose gradients of a variable sum over the batch.
+
+    Args:
+        pull: A function of (below, sides, cotangents) for one example.
+        segment: The segment.
+        below: The tensor from below; None for the lowest.
+        sides: The side inputs.
+        cotangents: Of what the segment gives, [examples, classes, ...].
+    """
+    parts = []
+    for i in range(len(cotangents)):
+        own = slice(i, i + 1)
+        some = [side[own] if slot.batched else side for side, slot in zip(sides, segment.sides, strict=True)]
+        parts.append(pull(None if below is None else below[own], some, cotangents[own]))
+
+    def joined(arrays):
+        return [np.concatenate(calls) for calls in zip(*arrays, strict=True)]
+
+    return Pulled(
+        joined(part.direct for part in parts),
+        parts[0].taps,
+        joined(part.seen for part in parts),
+        joined(part.deltas for part in parts),
+        None if below is None else np.concatenate([part.below for part in parts]),
+    )
+
+
+def make_jacobian() -> Jacobian:
+    """Return the derivatives of the present backend."""
+    match keras.backend.backend():
+        case "jax":
+            from lpft_keras.ntk.jacobian.jax import JaxJacobian
+
+            return JaxJacobian()
+        case "torch":
+            from lpft_keras.ntk.jacobian.torch import TorchJacobian
+
+            return TorchJacobian()
+        case _:
+            from lpft_keras.ntk.jacobian.tensorflow import TensorFlowJacobian
+
+            return TensorFlowJacobian()

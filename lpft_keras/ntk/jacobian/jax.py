@@ -1,0 +1,68 @@
+"""Derivatives by JAX: `vjp`, mapped over classes and examples, compiled once for all segments of one likeness."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lpft_keras.ntk.jacobian import Pulled
+from lpft_keras.ntk.segments import Segment, values_of
+
+
+class JaxJacobian:
+    """See `Jacobian`."""
+
+    def __init__(self):
+        self._compiled: dict[Any, Any] = {}
+
+    def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
+        """See `Jacobian.forward`."""
+
+        def make():
+            return jax.jit(lambda direct, others, below, sides: segment(direct, others, below, sides)[0])
+
+        function = self._get(("forward", segment.likeness), make)
+        return function(values_of(segment.direct), values_of(segment.others), below, sides)
+
+    def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
+        """See `Jacobian.pull_back`."""
+        function, order = self._get(("pull", segment.likeness), lambda: _pull(segment))
+        with jax.default_matmul_precision("highest"):
+            direct, seen, deltas, lower = function(
+                values_of(segment.direct), values_of(segment.others), below, sides, cotangents
+            )
+        arrays = [[np.asarray(array) for array in part] for part in (direct, seen, deltas)]
+        return Pulled(arrays[0], list(order), arrays[1], arrays[2], None if lower is None else np.asarray(lower))
+
+    def _get(self, key, make):
+        if key not in self._compiled:
+            self._compiled[key] = make()
+        return self._compiled[key]
+
+
+def _pull(segment: Segment):
+    batched = [0 if slot.batched else None for slot in segment.sides]
+    order: list[int] = []
+
+    def one(direct, others, below, sides, cotangents):
+        """Differentiate one example, its arrays without their first axis."""
+        rows = [side[None] if axis == 0 else side for side, axis in zip(sides, batched, strict=True)]
+
+        def compute(direct, offsets, below):
+            above, records = segment(
+                direct, others, None if below is None else below[None], rows, lambda k, out: out + offsets[k]
+            )
+            order[:] = [segment.taps.index(record.tap) for record in records]
+            return above[0], [record.seen[0] for record in records]
+
+        def outputs():
+            return [r.output for r in segment(direct, others, None if below is None else below[None], rows)[1]]
+
+        offsets = [jnp.zeros(shape.shape, shape.dtype) for shape in jax.eval_shape(outputs)]
+        _, pull, seen = jax.vjp(compute, direct, offsets, below, has_aux=True)
+        direct, deltas, lower = jax.vmap(pull)(cotangents)
+        return direct, seen, [delta[:, 0] for delta in deltas], lower
+
+    mapped = jax.vmap(one, in_axes=(None, None, 0, batched, 0))
+    return jax.jit(mapped), order

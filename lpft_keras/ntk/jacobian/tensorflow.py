@@ -1,0 +1,72 @@
+"""Derivatives by TensorFlow: a persistent GradientTape in a `tf.function`, shared by all segments of one likeness.
+
+No `vectorized_map`: with oneDNN, TensorFlow 2.21 computes wrong numbers or crashes there (measured).
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lpft_keras.ntk.jacobian import Pulled, one_by_one
+from lpft_keras.ntk.segments import Segment, values_of
+
+
+class TensorFlowJacobian:
+    """See `Jacobian`."""
+
+    def __init__(self):
+        self._compiled: dict[Any, Any] = {}
+
+    def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
+        """See `Jacobian.forward`."""
+        return segment(values_of(segment.direct), values_of(segment.others), below, sides)[0]
+
+    def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
+        """See `Jacobian.pull_back`."""
+        if segment.likeness not in self._compiled:
+            self._compiled[segment.likeness] = _pull(segment)
+        function, order = self._compiled[segment.likeness]
+        direct, others = values_of(segment.direct), values_of(segment.others)
+
+        def pull(below, sides, cotangents):
+            return _pulled(function(direct, others, below, sides, cotangents), order)
+
+        if segment.direct:
+            return one_by_one(pull, segment, below, sides, cotangents)
+        return pull(below, sides, cotangents)
+
+
+def _pulled(found, order: list[int]) -> Pulled:
+    direct, seen, deltas, lower = tf.nest.map_structure(lambda tensor: tensor.numpy(), found)
+    return Pulled(direct, list(order), seen, deltas, lower[0] if lower else None)
+
+
+def _pull(segment: Segment):
+    order: list[int] = []
+
+    @tf.function(reduce_retracing=False, autograph=False)
+    def pull(direct, others, below, sides, cotangents):
+        lower = [] if below is None else [below]
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch([*direct, *lower])
+
+            def listen(number, output):
+                tape.watch(output)
+                return output
+
+            above, records = segment(direct, others, below, sides, listen)
+        order[:] = [segment.taps.index(record.tap) for record in records]
+        targets = [list(direct), [record.output for record in records], lower]
+        by_class = [
+            tape.gradient(
+                above, targets, output_gradients=cotangents[:, c], unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            for c in range(cotangents.shape[1])
+        ]
+        direct_gradients = [tf.stack([g[0][k] for g in by_class])[None] for k in range(len(direct))]
+        deltas = [tf.stack([g[1][k] for g in by_class], 1) for k in range(len(records))]
+        lowers = [tf.stack([g[2][k] for g in by_class], 1) for k in range(len(lower))]
+        return direct_gradients, [record.seen for record in records], deltas, lowers
+
+    return pull, order

@@ -1,0 +1,61 @@
+"""Derivatives by PyTorch's autograd. Not `torch.func`: not all of Keras' layers have batching rules."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from lpft_keras.ntk.jacobian import Pulled, one_by_one
+from lpft_keras.ntk.segments import Segment, values_of
+
+
+class TorchJacobian:
+    """See `Jacobian`."""
+
+    def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
+        """See `Jacobian.forward`."""
+        with torch.no_grad():
+            return segment(values_of(segment.direct), values_of(segment.others), below, sides)[0]
+
+    def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
+        """See `Jacobian.pull_back`."""
+        direct = [value.detach().requires_grad_() for value in values_of(segment.direct)]
+        others = [value.detach() for value in values_of(segment.others)]
+
+        def pull(below, sides, cotangents):
+            return _pull(segment, direct, others, below, sides, cotangents)
+
+        if direct:
+            return one_by_one(pull, segment, below, sides, cotangents)
+        return pull(below, sides, cotangents)
+
+
+def _pull(segment: Segment, direct, others, below, sides, cotangents: np.ndarray) -> Pulled:
+    lower = [] if below is None else [below.detach().requires_grad_()]
+
+    def listen(number, output):
+        return output if output.requires_grad else output.detach().requires_grad_()
+
+    with torch.enable_grad():
+        above, records = segment(direct, others, lower[0] if lower else None, sides, listen)
+    targets = [*direct, *(record.output for record in records), *lower]
+    weights = torch.as_tensor(cotangents, device=above.device).to(above.dtype)
+    by_class = [
+        torch.autograd.grad(
+            above, targets, weights[:, c].contiguous(), retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        for c in range(weights.shape[1])
+    ]
+    # A variable's gradient has no axis of examples: there is one.
+    stacked = [
+        _host(torch.stack(parts)[None] if number < len(direct) else torch.stack(parts, 1))
+        for number, parts in enumerate(zip(*by_class, strict=True))
+    ]
+    order = [segment.taps.index(record.tap) for record in records]
+    seen = [_host(record.seen) for record in records]
+    end = len(direct) + len(records)
+    return Pulled(stacked[: len(direct)], order, seen, stacked[len(direct) : end], stacked[end] if lower else None)
+
+
+def _host(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,164 @@
+"""A network as a chain of segments, each a function of one tensor from below, its variables, and side inputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import keras
+from keras import ops
+
+from lpft_keras.errors import InputError
+from lpft_keras.ntk.graph import Call, Network, Slot, run
+from lpft_keras.ntk.taps import Record, Tap, find_taps, tapped
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A stretch of the network through which all that depends on the chosen variables passes as one tensor.
+
+    Attributes:
+        name: What it holds.
+        calls: Its calls.
+        below: The slot of the tensor from the segment below; None for the lowest one.
+        sides: Other slots it reads: token ids, masks, and whatever no chosen variable lies under.
+        above: The slot of what it gives.
+        chosen: The variables whose kernel is asked for.
+        taps: Layers whose variables' gradients are made from what goes in and what comes back.
+    """
+
+    name: str
+    calls: tuple[Call, ...]
+    below: Slot | None
+    sides: tuple[Slot, ...]
+    above: Slot
+    chosen: tuple[keras.Variable, ...]
+    taps: tuple[Tap, ...] = field(default=())
+
+    @cached_property
+    def direct(self) -> tuple[keras.Variable, ...]:
+        """The chosen variables that no tap covers: their gradients are taken example by example."""
+        covered = {id(variable) for tap in self.taps for variable in tap.variables}
+        return tuple(variable for variable in self.chosen if id(variable) not in covered)
+
+    @cached_property
+    def others(self) -> tuple[keras.Variable, ...]:
+        """All other variables that the segment reads."""
+        direct = {id(variable) for variable in self.direct}
+        found = {id(v): v for call in self.calls for layer in call.layers for v in layer.variables}
+        return tuple(variable for key, variable in found.items() if key not in direct)
+
+    def __call__(self, direct, others, below, sides, adjust=None) -> tuple[Any, list[Record]]:
+        """Compute the segment.
+
+        Args:
+            direct: Values of the variables `direct`.
+            others: Values of the variables `others`.
+            below: The tensor from below, [examples, ...]; None for the lowest segment.
+            sides: The side inputs.
+            adjust: As `tapped` takes it.
+
+        Returns:
+            What it gives, [examples, ...], and a record a tapped call.
+        """
+        scope = keras.StatelessScope()
+        # Past the scope's own check, which casts values to the variables' dtype.
+        pairs = [*zip(self.direct, direct, strict=True), *zip(self.others, others, strict=True)]
+        scope.state_mapping = {id(variable): value for variable, value in pairs}
+        values = dict(zip(self.sides, sides, strict=True))
+        if self.below is not None:
+            values[self.below] = below
+        with scope, tapped(self.taps, adjust) as records:
+            run(self.calls, values)
+        return values[self.above], records
+
+    @cached_property
+    def likeness(self) -> tuple:
+        """Equal for segments of the same computation on other variables, which can share what was compiled."""
+        slots = {slot: number for number, slot in enumerate([self.below, *self.sides])}
+        calls = []
+        for call in self.calls:
+            slots.update({slot: len(slots) + number for number, slot in enumerate(call.outputs)})
+            arguments = keras.tree.map_structure(
+                lambda leaf: slots[leaf] if isinstance(leaf, Slot) else repr(leaf), (call.args, call.kwargs)
+            )
+            calls.append((type(call.operation).__name__, _config(call.operation), repr(arguments)))
+        shapes = [tuple((v.shape, v.dtype) for v in part) for part in (self.direct, self.others)]
+        return (repr(calls), repr(shapes), tuple(repr(tap.kind) for tap in self.taps))
+
+
+def _config(operation: Any) -> str:
+    """Return an operation's configuration without names; its identity where it has none."""
+    try:
+        config = operation.get_config()
+    except NotImplementedError:
+        return f"id {id(operation)}"
+
+    return repr({key: value for key, value in config.items() if key != "name"})
+
+
+def values_of(variables: Sequence[keras.Variable]) -> list[Any]:
+    """Return the present values of variables, as tensors of the backend."""
+    return [ops.convert_to_tensor(variable.value) for variable in variables]
+
+
+def chain(network: Network, chosen: Sequence[keras.Variable]) -> tuple[list[Call], list[Segment]]:
+    """Cut a network into what lies below all chosen variables, and a chain of segments above.
+
+    A cut lies where one tensor alone carries all that depends on the chosen variables, and no variable is used on both
+    sides. A network without such places is one segment.
+
+    Args:
+        network: The network.
+        chosen: Variables whose kernel is asked for, all of them used by the network.
+
+    Returns:
+        The calls that no chosen variable lies under, which are computed once, and the segments, lowest first.
+
+    Raises:
+        InputError: The features do not depend on any of the variables.
+    """
+    wanted = {id(variable) for variable in chosen}
+    uses = [{id(v) for layer in call.layers for v in layer.variables} & wanted for call in network.calls]
+    dependent: set[Slot] = set()
+    fixed, moving = [], []
+    for call, used in zip(network.calls, uses, strict=True):
+        if used or dependent.intersection(call.inputs):
+            dependent.update(call.outputs)
+            moving.append((call, used))
+        else:
+            fixed.append(call)
+    if network.features not in dependent:
+        raise InputError("the features depend on none of the chosen variables; choose others (variables=)")
+
+    last_read = {network.features: len(moving)}
+    last_use: dict[int, int] = {}
+    for number, (call, used) in enumerate(moving):
+        last_read.update({slot: max(number, last_read.get(slot, 0)) for slot in call.inputs})
+        last_use.update(dict.fromkeys(used, number))
+    segments: list[Segment] = []
+    below, part = None, []
+    seen: set[int] = set()
+    live: set[Slot] = set()
+    for number, (call, used) in enumerate(moving):
+        part.append(call)
+        seen |= used
+        live = {slot for slot in live | set(call.outputs) if slot in dependent and last_read.get(slot, -1) > number}
+        closed = all(last_use[variable] <= number for variable in seen)
+        rest = any(later for _, later in moving[number + 1 :])
+        last = number == len(moving) - 1
+        # What follows the last variables belongs to the top segment.
+        if last or (seen and rest and closed and len(live) == 1 and all(s.batched and s.floating for s in live)):
+            above = network.features if last else next(iter(live))
+            segments.append(_segment(part, below, above, [v for v in chosen if id(v) in seen]))
+            below, part, seen = above, [], set()
+    return fixed, segments
+
+
+def _segment(calls: list[Call], below: Slot | None, above: Slot, chosen: list[keras.Variable]) -> Segment:
+    made = {slot for call in calls for slot in call.outputs}
+    read = dict.fromkeys(slot for call in calls for slot in call.inputs)
+    sides = tuple(slot for slot in read if slot not in made and slot is not below)
+    names = [call.operation.name for call in calls if call.layers and any(layer.variables for layer in call.layers)]
+    taps = find_taps([layer for call in calls for layer in call.layers], chosen)
+    return Segment("+".join(names) or "features", tuple(calls), below, sides, above, tuple(chosen), tuple(taps))

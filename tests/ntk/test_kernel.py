@@ -1,0 +1,169 @@
+"""Kernels against float64 Jacobians outside Keras, and the properties that theory gives them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from lpft_keras import ntk
+from lpft_keras.errors import InputError
+from lpft_keras.models.classifier import scale_head
+from lpft_keras.models.encoding import Tokens
+from lpft_keras.training.batches import model_inputs
+from tests.helpers import small_classifier, small_tokens
+from tests.ntk import cases
+
+
+@pytest.fixture(scope="module", params=cases.NAMES)
+def case(request, tmp_path_factory):
+    return cases.make(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def difference(ours, theirs):
+    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
+
+
+def test_p_and_f_equal_the_float64_jacobian(case):
+    kernel = ntk.empirical_ntk(case.model, case.x)
+    assert kernel.pretrain.dtype == kernel.finetune.dtype == np.float64
+    assert difference(kernel.pretrain, case.pretrain) < 1e-6
+    assert difference(kernel.finetune, case.finetune) < 1e-6
+    np.testing.assert_array_equal(kernel.total, kernel.pretrain + kernel.finetune)
+
+
+def test_two_sets_give_the_rows_of_the_whole(case):
+    part = {k: v[:3] for k, v in case.x.items()} if isinstance(case.x, dict) else case.x[:3]
+    kernel = ntk.empirical_ntk(case.model, part, case.x)
+    assert difference(kernel.finetune, case.finetune[:3]) < 1e-6
+    assert difference(kernel.pretrain, case.pretrain[:3]) < 1e-6
+    inside, across = ntk.train_test_ntk(case.model, case.x, part)
+    assert difference(inside.finetune, case.finetune) < 1e-6
+    assert difference(across.finetune, case.finetune[:3]) < 1e-6
+
+
+def test_it_is_symmetric_positive_and_the_sum_of_its_parts(case):
+    kernel = ntk.empirical_ntk(case.model, case.x, parts=lambda path: path.rsplit("/", 1)[-1])
+    size = kernel.finetune.shape[0] * kernel.finetune.shape[1]
+    for part in (kernel.pretrain, kernel.finetune):
+        flat = part.reshape(size, size)
+        np.testing.assert_allclose(flat, flat.T, atol=1e-6 * np.abs(flat).max())
+        assert np.linalg.eigvalsh((flat + flat.T) / 2).min() > -1e-5 * np.linalg.norm(flat, 2)
+    assert len(kernel.parts) > 1
+    np.testing.assert_allclose(sum(kernel.parts.values()), kernel.finetune, rtol=1e-12)
+    classes = kernel.pretrain.shape[1]
+    for c in range(classes):
+        for d in range(classes):
+            assert c == d or not kernel.pretrain[:, c, :, d].any()
+
+
+@pytest.fixture
+def tokens(rng):
+    return small_tokens(rng, 9)
+
+
+def test_padding_changes_nothing(tokens):
+    """Neither how far rows are padded nor what their padding holds."""
+    model = small_classifier()
+    padded = ntk.empirical_ntk(model, model_inputs(tokens, np.arange(9), 32)).finetune
+    longest = int(tokens.lengths.max())
+    trimmed = ntk.empirical_ntk(model, model_inputs(tokens, np.arange(9), longest)).finetune
+    clean = Tokens(np.where(np.arange(32) < tokens.lengths[:, None], tokens.token_ids, 1), None, tokens.lengths, None)
+    cleaned = ntk.empirical_ntk(model, model_inputs(clean, np.arange(9), 32)).finetune
+    for other in (trimmed, cleaned):
+        assert difference(other, padded) < 1e-6
+
+
+def test_f_grows_with_the_square_of_the_head_and_p_stays(tokens):
+    model, x = small_classifier(), model_inputs(tokens, np.arange(9), 32)
+    before = ntk.empirical_ntk(model, x)
+    scale_head(model, 3.0)
+    after = ntk.empirical_ntk(model, x)
+    assert difference(after.finetune, 9 * before.finetune) < 1e-6
+    np.testing.assert_array_equal(after.pretrain, before.pretrain)
+
+
+def test_a_head_of_rank_one_less_bounds_the_rank_of_f(tokens):
+    """After linear probing the head's columns add up to nothing (spec: rank F <= N (C - 1))."""
+    model, x = small_classifier(classes=3), model_inputs(tokens, np.arange(9), 32)
+    head = model.get_layer("head")
+    kernel = ops.convert_to_numpy(head.kernel)
+    head.kernel.assign(kernel - kernel.mean(axis=1, keepdims=True))
+    flat = ntk.empirical_ntk(model, x).finetune.reshape(27, 27)
+    values = np.linalg.svd(flat, compute_uv=False)
+    assert (values > 1e-6 * values[0]).sum() <= 18
+
+
+def test_variables_choose_what_f_is_over(tokens):
+    model, x = small_classifier(), model_inputs(tokens, np.arange(9), 32)
+    whole = ntk.empirical_ntk(model, x, parts=lambda path: "bias" if path.endswith("bias") else "rest")
+    biases = ntk.empirical_ntk(model, x, variables=lambda variable: variable.path.endswith("bias"))
+    assert difference(biases.finetune, whole.parts["bias"]) < 1e-6
+    chosen = [v for v in model.trainable_variables if v.path.endswith("bias")]
+    listed = ntk.empirical_ntk(model, x, variables=chosen)
+    np.testing.assert_array_equal(listed.finetune, biases.finetune)
+
+
+def test_a_subclassed_model_has_the_kernel_of_its_functional_twin():
+    case = cases.perceptron()
+
+    class Own(keras.Model):
+        def __init__(self, twin):
+            super().__init__()
+            self.body = keras.Sequential([layer for layer in twin.layers if layer.name in ("first",)])
+            self.shared, self.head = twin.get_layer("shared"), twin.get_layer("head")
+
+        def call(self, inputs):
+            return self.head(self.shared(self.shared(self.body(inputs))))
+
+    own = Own(case.model)
+    own(case.x)
+    kernel = ntk.empirical_ntk(own, case.x)
+    assert difference(kernel.finetune, case.finetune) < 1e-6
+    assert difference(kernel.pretrain, case.pretrain) < 1e-6
+
+
+class Noise(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs + keras.random.normal(ops.shape(inputs), seed=self.seeds)
+
+    def build(self, shape):
+        self.seeds = keras.random.SeedGenerator(1)
+
+
+def _dense(*layers, x=None, **arguments):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4), *layers])
+    return lambda: ntk.empirical_ntk(model, np.ones((3, 6), "float32") if x is None else x, **arguments)
+
+
+def _frozen():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, trainable=False), keras.layers.Dense(2)])
+    return ntk.empirical_ntk(model, np.ones((3, 6), "float32"))
+
+
+def _broken():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4), keras.layers.Dense(2)])
+    model.layers[0].kernel.assign(np.full((6, 4), np.nan))
+    return ntk.empirical_ntk(model, np.ones((3, 6), "float32"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (_dense(keras.layers.ReLU()), "must end in a Dense head"),
+        (_dense(keras.layers.Dense(2, activation="sigmoid")), "activation 'sigmoid'"),
+        (_dense(keras.layers.Dense(1)), "one output"),
+        (_dense(keras.layers.Dense(2), x=np.ones((0, 6), "float32")), "no examples"),
+        (_dense(keras.layers.Dense(2), x=np.ones((3, 5), "float32")), "wanted"),
+        (_dense(keras.layers.Dense(2), x=np.full((3, 6), np.nan, "float32")), "NaN"),
+        (_dense(keras.layers.Dense(2), x=[np.ones((3, 6))] * 2), "takes 1 inputs"),
+        (_dense(keras.layers.Dense(2), variables=[keras.Variable(1.0, name="stranger")]), "'stranger'"),
+        (_dense(keras.layers.Dense(2), variables=lambda variable: False), "chooses none"),
+        (_dense(Noise(), keras.layers.Dense(2)), "differs between two calls"),
+        (_frozen, "no variable below the head is trainable"),
+        (_broken, "kernel' holds NaN"),
+    ],
+)
+def test_wrong_input_is_named(wrong, words):
+    with pytest.raises(InputError, match=words) as caught:
+        wrong()
+    assert len(str(caught.value).splitlines()) == 1
