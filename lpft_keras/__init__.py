@@ -12,24 +12,30 @@ if TYPE_CHECKING:
     from lpft_keras.errors import InputError
     from lpft_keras.estimator import TextClassifier
     from lpft_keras.experiment import run
+    from lpft_keras.kernels import KernelResult, run_ntk
     from lpft_keras.results import RunResult
     from lpft_keras.tasks import Task
 
-__all__ = ["InputError", "RunResult", "Task", "TextClassifier", "__version__", "run"]
+__all__ = ["InputError", "KernelResult", "RunResult", "Task", "TextClassifier", "__version__", "run", "run_ntk"]
 
 _HOMES = {
     "InputError": "lpft_keras.errors",
+    "KernelResult": "lpft_keras.kernels",
     "RunResult": "lpft_keras.results",
     "Task": "lpft_keras.tasks",
     "TextClassifier": "lpft_keras.estimator",
     "run": "lpft_keras.experiment",
+    "run_ntk": "lpft_keras.kernels",
 }
+
+
+_NEED_KERAS = ("lpft_keras.estimator", "lpft_keras.experiment", "lpft_keras.kernels")
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name, or a room of the package, when it is first used."""
     if name in _HOMES:
-        if name in ("run", "TextClassifier"):
+        if _HOMES[name] in _NEED_KERAS:
             from lpft_keras.backend import check_backend
 
             check_backend()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lpft_keras import __version__
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.methods import METHODS, get_method
+from lpft_keras.methods import METHODS, FineTune, get_method
 
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
@@ -40,6 +40,37 @@ def _subparser(parser: argparse.ArgumentParser, command: str | None) -> argparse
     return parser
 
 
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says which model on which rows."""
+    parser.add_argument(
+        "--method", action="append", metavar="M", help=f"{', '.join(METHODS)} or all; may be repeated (default: lp-ft)"
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="B",
+        help='KerasHub preset, "hf://org/name@revision", directory, pocket, minilm or tiny (default: the task\'s)',
+    )
+    parser.add_argument("--data-dir", metavar="D", help="folder with the official files (default: TensorFlow Datasets)")
+    parser.add_argument("--seed", action="append", type=int, metavar="S", help="may be repeated (default: 1001)")
+    parser.add_argument("--max-length", type=int, default=128, metavar="L", help="tokens a row (default: 128)")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N rows of each split")
+    parser.add_argument("--pooling", metavar="P", help="first or mean (default: the backbone's)")
+    parser.add_argument("--dropout", type=float, metavar="P", help="default: the checkpoint's, and 0.1 for the head")
+    parser.add_argument("--dtype", default="float32", metavar="T", help="float32 (default) or mixed_bfloat16")
+    parser.add_argument("--lora-rank", type=int, default=8, metavar="R", help="rank of the adapters (default: 8)")
+    parser.add_argument("--lora-alpha", type=float, default=8.0, metavar="A", help="scale of the adapters (default: 8)")
+    parser.add_argument("--lora-style", default="paper", metavar="S", help="paper (default) or keras")
+    parser.add_argument(
+        "--probe-solver", default="newton-cg", metavar="S", help="newton-cg (default), or lbfgs as in the paper"
+    )
+
+
+def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output-dir", default="runs", metavar="O", help="where run directories live (default: runs)")
+    parser.add_argument("--overwrite", action="store_true", help="do it anew, whatever the directory holds")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a run, and nothing else")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lpft-keras", description="LP-FT: fine-tune pre-trained classifiers that stay robust.")
     parser.add_argument("--version", action="version", version=f"lpft-keras {__version__}")
@@ -47,36 +78,21 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train by one method or several, and report", allow_abbrev=False)
     run.add_argument("task", metavar="TASK", help='a task: see "lpft-keras tasks"')
-    run.add_argument(
-        "--method", action="append", metavar="M", help=f"{', '.join(METHODS)} or all; may be repeated (default: lp-ft)"
-    )
-    run.add_argument(
-        "--backbone",
-        metavar="B",
-        help='KerasHub preset, "hf://org/name@revision", directory, pocket, minilm or tiny (default: the task\'s)',
-    )
-    run.add_argument("--data-dir", metavar="D", help="folder with the official files (default: TensorFlow Datasets)")
-    run.add_argument("--seed", action="append", type=int, metavar="S", help="may be repeated (default: 1001)")
+    _add_model_arguments(run)
     run.add_argument("--epochs", type=int, default=10, metavar="E", help="passes over the training rows (default: 10)")
     run.add_argument("--batch-size", type=int, metavar="N", help="default: the paper's, by task and method")
     run.add_argument("--learning-rate", type=float, metavar="LR", help="default: the paper's, by task and method")
-    run.add_argument("--max-length", type=int, default=128, metavar="L", help="tokens a row (default: 128)")
-    run.add_argument("--limit", type=int, metavar="N", help="use only the first N rows of each split")
-    run.add_argument("--pooling", metavar="P", help="first or mean (default: the backbone's)")
-    run.add_argument("--dropout", type=float, metavar="P", help="default: the checkpoint's, and 0.1 for the head")
-    run.add_argument("--dtype", default="float32", metavar="T", help="float32 (default) or mixed_bfloat16")
-    run.add_argument("--lora-rank", type=int, default=8, metavar="R", help="rank of the adapters (default: 8)")
-    run.add_argument("--lora-alpha", type=float, default=8.0, metavar="A", help="scale of the adapters (default: 8)")
-    run.add_argument("--lora-style", default="paper", metavar="S", help="paper (default) or keras")
-    run.add_argument(
-        "--probe-solver", default="newton-cg", metavar="S", help="newton-cg (default), or lbfgs as in the paper"
-    )
     run.add_argument(
         "--micro-batches", type=int, metavar="K", help="parts of like length a batch is cut into (default: 4)"
     )
-    run.add_argument("--output-dir", default="runs", metavar="O", help="where run directories live (default: runs)")
-    run.add_argument("--overwrite", action="store_true", help="do the run anew, whatever its directory holds")
-    run.add_argument("--json", action="store_true", help="print one JSON object a run, and nothing else")
+    _add_output_arguments(run)
+
+    ntk = commands.add_parser("ntk", help="the kernel at the start of fine-tuning", allow_abbrev=False)
+    ntk.add_argument("run_directory", nargs="?", metavar="RUN_DIRECTORY", help="a run whose settings are taken")
+    ntk.add_argument("--task", metavar="TASK", help="or a task, with the settings below")
+    _add_model_arguments(ntk)
+    ntk.add_argument("--rows", type=int, default=250, metavar="N", help="rows of train and of test (default: 250)")
+    _add_output_arguments(ntk)
 
     tasks = commands.add_parser("tasks", help="list the tasks", allow_abbrev=False)
     tasks.add_argument("--json", action="store_true", help="print one JSON object a task")
@@ -98,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _parser().print_help()
             return 0
         _show_log()
-        return {"run": _run, "tasks": _tasks}[parsed.command](parsed)
+        return {"run": _run, "ntk": _ntk, "tasks": _tasks}[parsed.command](parsed)
     except InputError as error:
         print(f"lpft-keras: {error}", file=sys.stderr)
         return 2
@@ -174,6 +190,38 @@ def _results(
         for seed in seeds:
             log.info("%s: %s, seed %d", options["task"], method, seed)
             yield run(**options, method=method, seed=seed, show_progress=show)
+
+
+def _ntk(parsed: argparse.Namespace) -> int:
+    options = {name: value for name, value in vars(parsed).items() if name not in ("command", "json", "method", "seed")}
+    directory, task = options.pop("run_directory"), options.pop("task")
+    if (directory is None) == (task is None):
+        raise InputError("ntk takes either a run directory or --task (see lpft-keras ntk --help)")
+    asked = parsed.method or ["lp-ft"]
+    with_kernel = [name for name, stages in METHODS.items() if any(isinstance(s, FineTune) for s in stages)]
+    methods = [name for method in asked for name in (with_kernel if method == "all" else [method])]
+    for method in methods:
+        get_method(method)
+    show = False if parsed.json else None
+    with _silent_start():
+        from lpft_keras.kernels import run_ntk, run_ntk_of
+    results = []
+    try:
+        if directory is not None:
+            own = {name: options[name] for name in ("data_dir", "rows", "overwrite")}
+            results.append(run_ntk_of(directory, **own, show_progress=show))
+        else:
+            for method in methods:
+                for seed in parsed.seed or [1001]:
+                    results.append(run_ntk(task, method, seed=seed, show_progress=show, **options))
+    finally:
+        for result in results if parsed.json else []:
+            print(json.dumps(result.summary), flush=True)
+        if results and not parsed.json:
+            from lpft_keras.tables import print_kernels
+
+            print_kernels(results)
+    return 0
 
 
 def _tasks(parsed: argparse.Namespace) -> int:

@@ -127,7 +127,7 @@ def run(
         "labels": list(task.labels),
         "metric": task.metric,
         "backend": keras.backend.backend(),
-        "data": _checksums(data),
+        "data": checksums(data),
     }
     finished = _claim(directory, config, overwrite)
     if finished is not None:
@@ -137,7 +137,8 @@ def run(
         return _run(task, settings, data, directory, Path(output_dir) / "cache", callbacks, show_progress)
 
 
-def _checksums(data: TaskData) -> dict[str, str]:
+def checksums(data: TaskData) -> dict[str, str]:
+    """Return a hash of each split's texts and labels."""
     return {name: split.checksum for name, split in {"train": data.train, **data.evaluated()}.items()}
 
 
@@ -189,9 +190,9 @@ def _run(
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
     if (directory / "checkpoint").is_dir():
         check_same_weights(directory, backbone)
-    write_json(directory / "environment.json", environment(_checksums(data), backbone.source))
+    write_json(directory / "environment.json", environment(checksums(data), backbone.source))
     tokens = {
-        name: _encoded(backbone, name, split, settings.max_length, cache)
+        name: encoded(backbone, name, split, settings.max_length, cache)
         for name, split in {"train": data.train, **data.evaluated()}.items()
     }
     trained = train_classifier(
@@ -244,7 +245,7 @@ def _warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:
         )
 
 
-def _encoded(backbone: TextBackbone, name: str, split: Split, max_length: int, cache: Path) -> Encoded:
+def encoded(backbone: TextBackbone, name: str, split: Split, max_length: int, cache: Path) -> Encoded:
     """Return a split's token arrays, from the cache where they were made before."""
     tokenizer = backbone.preprocessor.tokenizer
     files = [getattr(tokenizer, name, None) for name in ("merges", "proto")]

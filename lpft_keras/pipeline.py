@@ -133,6 +133,35 @@ def prepare_classifier(backbone: TextBackbone, classes: int, settings: PipelineS
     )
 
 
+def before_fine_tuning(
+    backbone: TextBackbone,
+    classes: int,
+    train: Encoded,
+    validation: Encoded,
+    settings: PipelineSettings,
+    cache: Path | None = None,
+) -> keras.Model:
+    """Return the classifier of a method as its fine-tuning stage finds it: where LP comes first, with its head.
+
+    Args:
+        backbone: A freshly loaded backbone.
+        classes: Number of classes.
+        train: Training rows.
+        validation: Rows that the probe's history is made on.
+        settings: The settings.
+        cache: Where features of the frozen backbone are kept.
+
+    Returns:
+        The classifier.
+    """
+    classifier = prepare_classifier(backbone, classes, settings)
+    if LinearProbe() in get_method(settings.method):
+        pooling = classifier.get_layer("features").mode
+        features = Features(forward_function(classifier), backbone, pooling, cache)
+        _probe(classifier, features, train, validation, classes, settings)
+    return classifier
+
+
 def train_classifier(
     backbone: TextBackbone,
     classes: int,

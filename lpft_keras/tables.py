@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from lpft_keras.kernels import KernelResult
     from lpft_keras.results import RunResult
     from lpft_keras.tasks import Task
 
@@ -57,3 +58,41 @@ def print_tasks(tasks: Sequence["Task"]) -> None:
         cells = (task.name, "\n".join(task.labels), "\n".join(task.template), task.metric, "\n".join(sources))
         table.add_row(*map(escape, cells))
     Console().print(table)
+
+
+def print_kernels(results: Sequence["KernelResult"]) -> None:
+    """Print kernels in the layout of the paper's Tables 2 and 9.
+
+    Args:
+        results: Computed kernels of one task.
+    """
+    first = results[0].summary
+    rows = first["rows"]
+    title = (
+        f"{escape(first['task'])} on {escape(first['backbone'])}: {rows['train']} training, {rows['test']} test rows"
+    )
+    caption = "Acc.: kernel regression, train/test, each logit counted (as the paper prints it), and each example"
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAVY, padding=0, pad_edge=False)
+    for name in ("method", "kernel"):
+        table.add_column(name)
+    for name in ("seed", "rank", "FN", "acc. logits", "acc. examples", "FT ratio"):
+        table.add_column(name, justify="right")
+    shown = {"pretrain": "P", "finetune": "F", "total": "NTK"}
+    for result in results:
+        summary = result.summary
+        for name, kernel in summary["kernels"].items():
+            accuracies = (
+                f"{100 * kernel[key]['train']:.1f}/{100 * kernel[key]['test']:.1f}"
+                for key in ("logit_accuracy", "accuracy")
+            )
+            own = (summary["method"], str(summary["seed"])) if name == "pretrain" else ("", "")
+            ratio = f"{summary['ft_ratio']:.4f}" if name == "finetune" else ""
+            norm = f"{kernel['frobenius_norm']:.3g}"
+            table.add_row(
+                own[0], shown[name], own[1], str(kernel["rank"]), norm, *accuracies, ratio, end_section=name == "total"
+            )
+    console = Console()
+    console.width = max(console.width, 80)
+    console.print(table)
+    for result in results:
+        console.print(f"[dim]{escape(str(result.directory))}[/dim]", soft_wrap=True)

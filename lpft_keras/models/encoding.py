@@ -33,6 +33,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def take(self, rows: np.ndarray) -> "Tokens":
+        """Return some rows, by number."""
+        segments = None if self.segment_ids is None else self.segment_ids[rows]
+        return Tokens(self.token_ids[rows], segments, self.lengths[rows], self.truncated[rows])
+
 
 def encode(backbone: "TextBackbone", texts: Sequence[tuple[str, ...]], max_length: int = 128) -> Tokens:
     """Turn rows of one or two texts into token ids, as the checkpoint's own tokenizer does.

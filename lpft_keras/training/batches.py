@@ -33,6 +33,10 @@ class Encoded:
         """Return the number of rows."""
         return len(self.labels)
 
+    def take(self, rows: np.ndarray) -> "Encoded":
+        """Return some rows, by number."""
+        return Encoded(self.tokens.take(rows), self.labels[rows])
+
 
 def uses_xla() -> bool:
     """Return whether training is compiled by XLA, which wants few distinct shapes."""

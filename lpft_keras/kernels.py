@@ -1,0 +1,236 @@
+"""`run_ntk()`: task x method x backbone x seed -> the kernel at the start of fine-tuning, and what is read off it."""
+
+import importlib.util
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from lpft_keras.errors import InputError
+from lpft_keras.experiment import checksums, encoded
+from lpft_keras.methods import FineTune, get_method
+from lpft_keras.models.backbones import check_backbone, load_backbone
+from lpft_keras.ntk import NTK, KernelRegression, residuals, statistics, train_test_ntk
+from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
+from lpft_keras.pipeline import before_fine_tuning
+from lpft_keras.randomness import global_state_kept
+from lpft_keras.results import environment
+from lpft_keras.settings import RunSettings
+from lpft_keras.storage import read_arrays, read_json, write_arrays, write_atomically, write_json
+from lpft_keras.tasks import Task, get_task, load_task
+from lpft_keras.training.batches import Encoded, model_inputs
+from lpft_keras.training.forward import forward_function
+
+log = logging.getLogger(__name__)
+
+_PARTS = ("pretrain", "finetune", "total")
+
+
+@dataclass(frozen=True)
+class KernelResult:
+    """A computed kernel.
+
+    Attributes:
+        directory: Where its files are.
+        summary: What `kernel.json` holds and `--json` prints.
+    """
+
+    directory: Path
+    summary: dict[str, Any]
+
+    @property
+    def kernels(self) -> dict[str, NTK]:
+        """The kernels "train", [N, C, N, C], and "test", [M, C, N, C], both with the training rows."""
+        arrays = self._arrays()
+        return {split: NTK(arrays[f"{split}/pretrain"], arrays[f"{split}/finetune"]) for split in ("train", "test")}
+
+    @property
+    def rows(self) -> dict[str, dict[str, np.ndarray]]:
+        """`indices` and `labels` (int64) and `logits` (float32 [rows, C]) of the rows of "train" and "test"."""
+        arrays = self._arrays()
+        return {
+            split: {name: arrays[f"{split}/{name}"] for name in ("indices", "labels", "logits")}
+            for split in ("train", "test")
+        }
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = read_arrays(self.directory / "kernel.npz")
+        if arrays is None:
+            raise InputError(f"{self.directory / 'kernel.npz'} is missing or damaged; compute it again (--overwrite)")
+        return arrays
+
+
+def run_ntk(
+    task: str | Task,
+    method: str = "lp-ft",
+    backbone: str | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 1001,
+    max_length: int = 128,
+    output_dir: str | Path = "runs",
+    *,
+    rows: int = 250,
+    overwrite: bool = False,
+    show_progress: bool | None = None,
+    **settings: Any,
+) -> KernelResult:
+    """Compute the neural tangent kernel at the start of a method's fine-tuning stage, on a task's rows.
+
+    Args:
+        task: As for `lpft_keras.run`, like the arguments up to `output_dir`.
+        method: "ft", "lp-ft", "lora" or "lp-lora".
+        backbone: Name of the backbone; None takes the task's own.
+        data_dir: Folder with the task's official files; None takes TensorFlow Datasets.
+        seed: Seed of head, adapters, folds, and of the choice of rows.
+        max_length: Tokens a row.
+        output_dir: Where run directories live; the kernel lies in `<run directory>/ntk`.
+        rows: Where training or test set have more rows, so many are drawn.
+        overwrite: Compute anew, whatever the directory holds.
+        show_progress: Whether to show progress bars; None decides by the terminal.
+        **settings: Other settings of `lpft_keras.run`: limit, pooling, dropout, dtype, lora_rank, lora_alpha,
+            lora_style, probe_solver.
+
+    Returns:
+        The result, all of it on disk already: `kernel.npz`, `kernel.json` and, with Matplotlib, two figures.
+
+    Raises:
+        InputError: An argument or a file is wrong.
+    """
+    task = get_task(task)
+    chosen = RunSettings(
+        task=task.name,
+        method=method,
+        backbone=str(backbone or task.backbone),
+        seed=seed,
+        max_length=max_length,
+        **settings,
+    )
+    if not any(isinstance(stage, FineTune) for stage in get_method(method)):
+        raise InputError(f"method {method!r} has no fine-tuning stage at whose start a kernel could be taken")
+    if rows < 2:
+        raise InputError(f"rows must be 2 or more, not {rows}")
+    check_backbone(chosen.backbone)
+    data = load_task(task, data_dir, chosen.limit)
+    directory = chosen.directory(output_dir) / "ntk"
+    config = {
+        "settings": chosen.as_dict(),
+        "rows": rows,
+        "backend": keras.backend.backend(),
+        "data": checksums(data),
+    }
+    known = read_json(directory / "kernel.json")
+    if known is not None and not overwrite:
+        if known["config"] != config:
+            raise InputError(f"{directory} holds a kernel of other settings; overwrite it (--overwrite) or move it")
+        log.info("reused the kernel in %s", directory)
+        return KernelResult(directory, known["summary"])
+    start = time.monotonic()
+    cache = Path(output_dir) / "cache"
+    with global_state_kept():
+        loaded = load_backbone(chosen.backbone, dropout=chosen.dropout, dtype=chosen.dtype)
+        splits = {"train": data.train, "validation": data.validation, "test": data.test}
+        tokens = {name: encoded(loaded, name, split, max_length, cache) for name, split in splits.items()}
+        classifier = before_fine_tuning(
+            loaded, len(task.labels), tokens["train"], tokens["validation"], chosen.pipeline(), cache
+        )
+        indices = {name: _draw(len(tokens[name]), rows, seed) for name in ("train", "test")}
+        some = {name: tokens[name].take(indices[name]) for name in indices}
+        inputs = {name: _inputs(part) for name, part in some.items()}
+        train, test = train_test_ntk(classifier, inputs["train"], inputs["test"], show_progress=show_progress)
+        forward = forward_function(classifier)
+        logits = {name: forward(part.tokens)[1] for name, part in some.items()}
+    labels = {name: part.labels for name, part in some.items()}
+    summary = {
+        "task": task.name,
+        "method": method,
+        "backbone": chosen.backbone,
+        "seed": seed,
+        "rows": {name: len(part) for name, part in some.items()},
+        **_read_off(train, test, logits["train"], labels),
+        "seconds": round(time.monotonic() - start, 3),
+        "directory": str(directory),
+    }
+    arrays: dict[str, np.ndarray] = {}
+    for name, kernel in (("train", train), ("test", test)):
+        arrays |= {f"{name}/pretrain": kernel.pretrain, f"{name}/finetune": kernel.finetune}
+        arrays |= {f"{name}/indices": indices[name], f"{name}/labels": labels[name], f"{name}/logits": logits[name]}
+    write_arrays(directory / "kernel.npz", arrays)
+    _draw_figures(directory, train, labels["train"])
+    write_json(directory / "environment.json", environment(config["data"], loaded.source))
+    write_json(directory / "kernel.json", {"config": config, "summary": summary})
+    return KernelResult(directory, summary)
+
+
+def run_ntk_of(run_directory: str | Path, data_dir: str | Path | None = None, **options: Any) -> KernelResult:
+    """Compute the kernel at the start of the fine-tuning of a run that was done.
+
+    Args:
+        run_directory: The run's directory; its settings are taken.
+        data_dir: As for `run_ntk`.
+        **options: `rows`, `overwrite` and `show_progress` of `run_ntk`.
+
+    Returns:
+        The result, in `<run directory>/ntk`.
+
+    Raises:
+        InputError: The directory holds no run.
+    """
+    directory = Path(run_directory)
+    config = read_json(directory / "config.json")
+    if not isinstance(config, dict) or "settings" not in config:
+        raise InputError(f"{directory} holds no run (no whole config.json)")
+    settings = dict(config["settings"])
+    for name in ("epochs", "batch_size", "learning_rate", "micro_batches"):
+        settings.pop(name)
+    return run_ntk(data_dir=data_dir, output_dir=directory.parents[3], **settings, **options)
+
+
+def _read_off(train: NTK, test: NTK, logits: np.ndarray, labels: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return the paper's statistics and the accuracies of kernel regression."""
+    table = statistics(train, residuals(logits, labels["train"]))
+    kernels: dict[str, Any] = {}
+    for name in _PARTS:
+        inside, across = getattr(train, name), getattr(test, name)
+        regression = KernelRegression().fit(inside, labels["train"])
+        kernels[name] = {
+            "rank": table["rank"][name],
+            "frobenius_norm": table["frobenius_norm"][name],
+            "logit_accuracy": {
+                "train": regression.logit_accuracy(inside, labels["train"]),
+                "test": regression.logit_accuracy(across, labels["test"]),
+            },
+            "accuracy": {
+                "train": regression.accuracy(inside, labels["train"]),
+                "test": regression.accuracy(across, labels["test"]),
+            },
+        }
+    return {"kernels": kernels, "ft_ratio": table["ft_ratio"]}
+
+
+def _draw(count: int, rows: int, seed: int) -> np.ndarray:
+    """Return which rows are taken: all, or so many drawn by the seed, in file order."""
+    if count <= rows:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, 3]).choice(count, rows, replace=False))
+
+
+def _inputs(part: Encoded) -> dict[str, np.ndarray]:
+    return model_inputs(part.tokens, np.arange(len(part)), part.tokens.token_ids.shape[1])
+
+
+def _draw_figures(directory: Path, kernel: NTK, labels: np.ndarray) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        log.info('no figures without Matplotlib: pip install "lpft-keras[plots]"')
+        return
+    parts = {"P (pre-train-effective)": kernel.pretrain, "F (FT-effective)": kernel.finetune, "NTK": kernel.total}
+    figures = {
+        "singular_values.png": plot_singular_values(parts),
+        "trace_norms.png": plot_trace_norms(parts, labels, labels),
+    }
+    for name, figure in figures.items():
+        write_atomically(directory / name, partial(figure.savefig, format="png"))
