@@ -248,12 +248,14 @@ def _warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:
 def encoded(backbone: TextBackbone, name: str, split: Split, max_length: int, cache: Path) -> Encoded:
     """Return a split's token arrays, from the cache where they were made before."""
     tokenizer = backbone.preprocessor.tokenizer
+    # Without the name, which Keras counts up with each loading.
+    config = {name: value for name, value in tokenizer.get_config().items() if name != "name"}
     files = [getattr(tokenizer, name, None) for name in ("merges", "proto")]
     key = fingerprint(
         [
             lpft_keras.__version__,
             dict(backbone.source),
-            json.dumps(tokenizer.get_config(), sort_keys=True, default=repr),
+            json.dumps(config, sort_keys=True, default=repr),
             tokenizer.get_vocabulary(),
             *files,
             max_length,

@@ -87,7 +87,7 @@ def check_same_weights(directory: Path, backbone: TextBackbone) -> None:
     """Raise an `InputError` where a run directory was begun on other weights than a backbone has now."""
     known = (read_json(directory / "environment.json") or {}).get("backbone", {})
     for name in ("sha256", "revision"):
-        if known.get(name) != backbone.source.get(name):
+        if known and known.get(name) != backbone.source.get(name):
             raise InputError(
                 f"{directory} was trained on other weights of {backbone.name!r} ({name} differs); "
                 "run it anew (--overwrite) or bring those weights back"

@@ -1,0 +1,103 @@
+"""Kernels on a task's rows, from Python and from the command line."""
+
+import json
+
+import numpy as np
+import pytest
+
+import lpft_keras
+from lpft_keras import ntk
+from lpft_keras.cli import main
+from lpft_keras.errors import InputError
+
+SMALL = {"backbone": "tiny", "max_length": 48, "rows": 20, "limit": 60}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs")
+    return {
+        method: lpft_keras.run_ntk("demo", method, output_dir=output, **SMALL)
+        for method in ("ft", "lp-ft", "lora", "lp-lora")
+    }
+
+
+def test_the_theory_holds_for_all_methods(results):
+    """P is the same for all, F of LP-* has rank N (C - 1) at most, adapters have far less of it."""
+    first = results["ft"].kernels
+    for result in results.values():
+        kernels = result.kernels
+        assert kernels["train"].pretrain.shape == (20, 3, 20, 3)
+        for split, kernel in kernels.items():
+            np.testing.assert_allclose(kernel.pretrain, first[split].pretrain, rtol=1e-5)
+    for method in ("lp-ft", "lp-lora"):
+        values = ntk.singular_values(results[method].kernels["train"].finetune, normalized=True)
+        assert (values[40:] < 1e-6).all()
+    norms = {name: ntk.frobenius_norm(result.kernels["train"].finetune) for name, result in results.items()}
+    assert norms["lora"] < 0.1 * norms["ft"]
+    assert norms["lp-lora"] < 0.1 * norms["lp-ft"]
+
+
+def test_the_summary_is_read_off_the_arrays(results):
+    result = results["lp-ft"]
+    kernels, rows = result.kernels, result.rows
+    assert {name: len(part["indices"]) for name, part in rows.items()} == {"train": 20, "test": 20}
+    assert len(set(rows["train"]["indices"])) == 20
+    delta = ntk.residuals(rows["train"]["logits"], rows["train"]["labels"])
+    table = ntk.statistics(kernels["train"], delta)
+    summary = result.summary
+    assert summary["ft_ratio"] == pytest.approx(table["ft_ratio"], rel=1e-9)
+    regression = ntk.KernelRegression().fit(kernels["train"].total, rows["train"]["labels"])
+    for name in ("pretrain", "finetune", "total"):
+        assert summary["kernels"][name]["rank"] == table["rank"][name]
+    accuracies = summary["kernels"]["total"]
+    assert accuracies["accuracy"]["test"] == regression.accuracy(kernels["test"].total, rows["test"]["labels"])
+    names = {path.name for path in result.directory.iterdir()}
+    assert names == {"kernel.json", "kernel.npz", "environment.json", "singular_values.png", "trace_norms.png"}
+
+
+def test_rows_of_the_kernel_are_those_of_the_run(results, tmp_path):
+    """The logits beside the kernel are the run's own, at its start."""
+    output = results["lp-ft"].directory.parents[4]
+    run = lpft_keras.run("demo", "lp", output_dir=output, **{k: v for k, v in SMALL.items() if k != "rows"})
+    rows = results["lp-ft"].rows["test"]
+    np.testing.assert_allclose(rows["logits"], run.predictions["test"]["logits"][rows["indices"]], atol=1e-4)
+
+
+def test_a_kernel_is_reused_and_other_settings_are_refused(results, capsys):
+    result = results["ft"]
+    output = result.directory.parents[4]
+    stamp = (result.directory / "kernel.npz").stat().st_mtime_ns
+    again = lpft_keras.run_ntk("demo", "ft", output_dir=output, **SMALL)
+    assert again.summary == result.summary
+    assert (result.directory / "kernel.npz").stat().st_mtime_ns == stamp
+    with pytest.raises(InputError, match="other settings"):
+        lpft_keras.run_ntk("demo", "ft", output_dir=output, **{**SMALL, "rows": 10})
+    arguments = ["ntk", "--task", "demo", "--method", "ft", "--backbone", "tiny", "--max-length", "48", "--rows", "20"]
+    assert main([*arguments, "--limit", "60", "--json", "--output-dir", str(output)]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(result.summary))
+
+
+def test_the_kernel_of_a_run_directory(tmp_path, capsys):
+    settings = {name: value for name, value in SMALL.items() if name != "rows"}
+    run = lpft_keras.run("demo", "lora", output_dir=tmp_path, epochs=1, **settings)
+    assert main(["ntk", str(run.directory), "--rows", "20"]) == 0
+    table = capsys.readouterr().out
+    for word in ("lora", "FT ratio", "rank", "NTK"):
+        assert word in table
+    assert (run.directory / "ntk/kernel.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ntk"], "either a run directory or --task"),
+        (["ntk", "--task", "demo", "--method", "lp"], "no fine-tuning stage"),
+        (["ntk", "--task", "dmo"], "did you mean 'demo'"),
+        (["ntk", "--task", "demo", "--rows", "1"], "rows must be 2"),
+        (["ntk", "/nowhere"], "/nowhere holds no run"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_two(arguments, words, capsys):
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
