@@ -111,18 +111,16 @@ def _products(parts: Sequence[Products], columns: int, square: bool) -> np.ndarr
     kernel = np.zeros((n, classes, columns, classes))
     width = max(1, _BUFFER // (n * classes * d))
     buffer = np.empty((n, classes, d, min(width, e)), parts[0].deltas.dtype)
+    # In the order of the products: NumPy is half as fast again as on a transposed view.
+    turned = [np.ascontiguousarray(part.inputs.swapaxes(1, 2))[:, None] for part in parts]
     for start in range(0, e, width):
         some = min(width, e - start)
         formed_rows = buffer[..., :some] if some == buffer.shape[-1] else np.empty((n, classes, d, some), buffer.dtype)
         first = 0
-        for part in parts:
-            count = len(part.inputs)
-            np.matmul(
-                part.inputs.swapaxes(1, 2)[:, None],
-                part.deltas[..., start : start + some],
-                out=formed_rows[first : first + count],
-            )
-            first += count
+        for part, inputs in zip(parts, turned, strict=True):
+            rows = formed_rows[first : first + len(inputs)]
+            np.matmul(inputs, part.deltas[..., start : start + some], out=rows)
+            first += len(inputs)
         kernel += _outer(formed_rows.reshape(n, classes, -1), columns, square)
     return kernel
 

@@ -1,26 +1,27 @@
 """The empirical neural tangent kernel of a classifier, exact, split into P and F, without ever holding a Jacobian."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops, tree
 
+from lpft_keras import __version__
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.blocks import Block, Rows, gram
-from lpft_keras.ntk.graph import Network, Slot, run, take_apart
-from lpft_keras.ntk.jacobian import Jacobian, Pulled, make_jacobian
-from lpft_keras.ntk.segments import Segment, chain
+from lpft_keras.ntk.graph import Network, take_apart
+from lpft_keras.ntk.jacobian import Jacobian, make_jacobian
+from lpft_keras.ntk.passes import Chain, Groups
+from lpft_keras.ntk.segments import chain
+from lpft_keras.ntk.tiles import Store, Tile, plan_tiles
 from lpft_keras.progress import progress_bar
+from lpft_keras.storage import fingerprint
 
 Choice = Callable[[keras.Variable], bool] | Iterable[keras.Variable]
-
-# Examples that are differentiated at once.
-_CHUNK = 16
-# Examples of like length are computed together; so many groups at most, since some backends compile each.
-_BUCKETS = 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def empirical_ntk(
     *,
     variables: Choice | None = None,
     parts: Callable[[str], str] | None = None,
+    max_memory: float = 8e9,
+    directory: str | Path | None = None,
     show_progress: bool | None = None,
 ) -> NTK:
     """Compute the empirical neural tangent kernel of a classifier, exactly.
@@ -65,6 +68,13 @@ def empirical_ntk(
         variables: What F is taken over: variables, or a function that says of a variable whether it belongs; None takes
             all trainable ones below the head.
         parts: Gives the name of the group for a variable's path; None makes no groups.
+        max_memory: Bytes that may be held for the examples of a tile. A tile holds for each example what every segment
+            reads (4 T d a layer of a Transformer) and, of one segment, what goes into its layers and C times what comes
+            back (4 T (9 d + 9 C d) for a layer with a feed-forward part of 4 d). Where not all fit, the kernel is
+            computed in tiles, and examples are differentiated once for each tile they are in. Beside it: the model,
+            some 0.5 GB of buffers, and the kernel itself, 8 N1 N2 C^2.
+        directory: Where finished pieces are kept, so that a killed computation goes on, and several processes share
+            one; None keeps nothing.
         show_progress: Whether to show a progress bar; None decides by the terminal.
 
     Returns:
@@ -72,7 +82,7 @@ def empirical_ntk(
 
     Raises:
         InputError: The model has no Dense head, is random or gives NaN; a variable is unknown; `x1` is empty or does
-            not fit the model.
+            not fit the model; memory or disk are too small; `directory` holds another kernel.
 
     Example:
         >>> ntk = empirical_ntk(model, images)
@@ -80,7 +90,7 @@ def empirical_ntk(
         (32, 10, 32, 10)
     """
     data = [x1] if x2 is None else [x2, x1]
-    finder = _Kernel(model, data, variables, parts, show_progress)
+    finder = _Kernel(model, data, _Options(variables, parts, max_memory, directory, show_progress))
     kernel = finder.compute(square=x2 is None)
     return kernel if x2 is None else _rows(kernel, slice(finder.counts[0], None))
 
@@ -92,6 +102,8 @@ def train_test_ntk(
     *,
     variables: Choice | None = None,
     parts: Callable[[str], str] | None = None,
+    max_memory: float = 8e9,
+    directory: str | Path | None = None,
     show_progress: bool | None = None,
 ) -> tuple[NTK, NTK]:
     """Compute the kernels of training rows with themselves and of test rows with training rows in one pass.
@@ -102,6 +114,8 @@ def train_test_ntk(
         test: N2 examples.
         variables: What F is taken over.
         parts: Gives the name of the group for a variable's path.
+        max_memory: Bytes that may be held for the examples of a tile.
+        directory: Where finished pieces are kept.
         show_progress: Whether to show a progress bar.
 
     Returns:
@@ -110,7 +124,8 @@ def train_test_ntk(
     Raises:
         InputError: As `empirical_ntk`.
     """
-    finder = _Kernel(model, [train, test], variables, parts, show_progress)
+    options = _Options(variables, parts, max_memory, directory, show_progress)
+    finder = _Kernel(model, [train, test], options)
     kernel = finder.compute(square=True)
     return _rows(kernel, slice(finder.counts[0])), _rows(kernel, slice(finder.counts[0], None))
 
@@ -120,141 +135,120 @@ def _rows(kernel: NTK, rows: slice) -> NTK:
     return NTK(kernel.pretrain[rows], kernel.finetune[rows], parts)
 
 
-@dataclass
-class _Bunch:
-    """Examples of like length, computed together.
+@dataclass(frozen=True)
+class _Options:
+    """The keyword arguments of `empirical_ntk`."""
 
-    Attributes:
-        rows: Their numbers among all examples.
-        values: What the segments read from below and aside, by slot; [examples, ...] where the slot is batched.
-        features: float64, [examples, h].
-        cotangents: Of what the present segment gives, [examples, classes, ...].
-    """
-
-    rows: np.ndarray
-    inputs: list[np.ndarray]
-    values: dict[Slot, np.ndarray] = field(default_factory=dict)
-    features: np.ndarray = field(default_factory=lambda: np.empty(0))
-    cotangents: np.ndarray | None = None
+    variables: Choice | None
+    parts: Callable[[str], str] | None
+    max_memory: float
+    directory: str | Path | None
+    show_progress: bool | None
 
 
 class _Kernel:
     """One computation: the examples of all data sets, the first of which gives the kernel's columns."""
 
-    def __init__(self, model, data: Sequence[Any], variables: Choice | None, parts, show_progress):
-        self._network = take_apart(model, data[0])
-        arrays = [self._network.arrays(x) for x in data]
+    def __init__(self, model: keras.Model, data: Sequence[Any], options: _Options):
+        network = take_apart(model, data[0])
+        arrays = [network.arrays(x) for x in data]
         self.counts = [_count(part) for part in arrays]
-        chosen = _chosen(model, self._network, variables)
-        self._fixed, self._segments = chain(self._network, chosen)
-        self._group = parts
-        self._show = show_progress
-        self._jacobian = _kept_jacobian(model)
-        self._bunches: list[_Bunch] = []
-        first = 0
-        for x, part, count in zip(data, arrays, self.counts, strict=True):
-            self._bunches += _bunches(part, _lengths(x), first)
-            first += count
+        lengths = [found for found in map(_lengths, data) if found is not None]
+        self._lengths = np.concatenate(lengths) if lengths else None
+        self._inputs = [_joined(parts, padded=bool(lengths)) for parts in zip(*arrays, strict=True)]
+        chosen = _chosen(model, network, options.variables)
         _check_weights(model)
         _refuse_noise(model, data[0])
+        self._chain = Chain(network, *chain(network, chosen), _kept_jacobian(model), options.parts)
+        self._model, self._chosen, self._options = model, chosen, options
 
     def compute(self, square: bool) -> NTK:
         """Return the kernel [all examples, C, first data set, C]; without `square`, its first rows mean nothing."""
-        steps = len(self._segments) * len(self._bunches)
-        with progress_bar("neural tangent kernel", steps + len(self._bunches), self._show) as advance:
-            for number, bunch in enumerate(self._bunches):
-                self._forward(bunch)
-                advance(number + 1)
-            head = ops.convert_to_numpy(self._network.head.kernel).astype("float32")
-            for bunch in self._bunches:
-                bunch.cotangents = np.broadcast_to(head.T, (len(bunch.rows), *head.T.shape))
-            groups: dict[str, np.ndarray] = {}
-            done = len(self._bunches)
-            for segment in reversed(self._segments):
-                blocks: dict[int, list[Block]] = {}
-                for bunch in self._bunches:
-                    for variable, block in self._pull_back(segment, bunch):
-                        blocks.setdefault(id(variable), []).append(block)
-                    done += 1
-                    advance(done)
-                for variable in segment.chosen:
-                    name = self._group(variable.path) if self._group else ""
-                    kernel = gram(blocks.pop(id(variable)), self.counts[0], square)
-                    groups[name] = groups[name] + kernel if name in groups else kernel
-        return self._assembled(groups)
+        tiles = plan_tiles(self.counts[0], sum(self.counts[1:]), square, self._capacity())
+        store = self._store(tiles)
+        waiting = list(enumerate(tiles))
+        done: dict[int, Groups] = {}
+        steps = len(tiles) * (len(self._chain.segments) + 1)
+        with progress_bar("neural tangent kernel", steps, self._options.show_progress) as advance:
+            count = itertools.count(1)
+            # Tiles that another process works on are looked at again when nothing else is left.
+            for patient in (False, True):
+                for number, tile in list(waiting):
+                    found = self._tile(number, tile, store, patient, lambda: advance(next(count)))
+                    if found is not None:
+                        done[number] = found
+                        waiting.remove((number, tile))
+        return self._assembled(tiles, done)
 
-    def _forward(self, bunch: _Bunch) -> None:
-        """Fill in what the segments read, and the features."""
-        network, pieces, constant = self._network, [], {}
-        kept = {slot for segment in self._segments for slot in [segment.below, *segment.sides] if slot is not None}
-        for first in range(0, len(bunch.rows), _CHUNK):
-            # A copy of the last example fills the chunk up: an unlike shape would be compiled anew.
-            rows = np.arange(first, first + min(_CHUNK, len(bunch.rows))).clip(max=len(bunch.rows) - 1)
-            count = min(_CHUNK, len(bunch.rows) - first)
-            values: dict[Slot, Any] = {
-                slot: ops.convert_to_tensor(array[rows])
-                for slot, array in zip(network.inputs, bunch.inputs, strict=True)
-            }
-            run(self._fixed, values)
-            for segment in self._segments:
-                sides = [values[slot] for slot in segment.sides]
-                below = values[segment.below] if segment.below is not None else None
-                values[segment.above] = self._jacobian.forward(segment, below, sides)
-            pieces.append({slot: _host(values[slot])[:count] for slot in {*kept, network.features} if slot.batched})
-            constant = {slot: _host(values[slot]) for slot in kept if not slot.batched}
-        joined = {slot: np.concatenate([piece[slot] for piece in pieces]) for slot in pieces[0]}
-        bunch.features = joined[network.features].astype("float64")
-        if bunch.features.ndim != 2:
+    def _capacity(self) -> int:
+        """Return how many examples fit into the memory allowed, or say how much is needed."""
+        each = self._chain.bytes_an_example(self._inputs)
+        capacity = int(self._options.max_memory // each)
+        if capacity < 2 <= sum(self.counts):
             raise InputError(
-                f"the head reads features of shape {bunch.features.shape[1:]} an example; one axis is wanted"
+                f"max_memory is {self._options.max_memory:,.0f} bytes, but two examples at once need {2 * each:,}; "
+                "allow more, or give shorter examples"
             )
-        if not np.isfinite(bunch.features).all():
-            raise InputError("the model's features hold NaN or infinite values for these examples")
-        bunch.values = {slot: joined[slot] for slot in kept if slot.batched} | constant
+        return max(capacity, 1)
 
-    def _pull_back(self, segment: Segment, bunch: _Bunch):
-        """Yield the gradients of a segment's chosen variables, and leave the cotangents for the segment below."""
-        cotangents, lower = bunch.cotangents, []
-        assert cotangents is not None
-        for first in range(0, len(bunch.rows), _CHUNK):
-            rows = np.arange(first, first + min(_CHUNK, len(bunch.rows))).clip(max=len(bunch.rows) - 1)
-            count = min(_CHUNK, len(bunch.rows) - first)
-            sides = [
-                ops.convert_to_tensor(bunch.values[slot][rows] if slot.batched else bunch.values[slot])
-                for slot in segment.sides
-            ]
-            below = ops.convert_to_tensor(bunch.values[segment.below][rows]) if segment.below is not None else None
-            pulled = self._jacobian.pull_back(segment, below, sides, np.ascontiguousarray(cotangents[rows]))
-            yield from _blocks(segment, pulled, count)
-            if pulled.below is not None:
-                lower.append(pulled.below[:count])
-        bunch.cotangents = np.concatenate(lower) if lower else None
+    def _tile(self, number: int, tile: Tile, store: Store | None, wait: bool, advance) -> Groups | None:
+        """Return a tile, computed here or elsewhere; None where another process is at it and we don't wait."""
+        if store is None:
+            return self._chain.tile(self._inputs, self._lengths, tile, advance=advance)
+        with store.claimed(number, wait) as ours:
+            if not ours:
+                return None
+            found = store.read(number, "whole")
+            if found is None:
+                found = self._chain.tile(
+                    self._inputs,
+                    self._lengths,
+                    tile,
+                    partial(store.read, number),
+                    partial(store.write, number),
+                    advance,
+                )
+                store.finish(number, found)
+            return found
 
-    def _assembled(self, groups: dict[str, np.ndarray]) -> NTK:
-        """Bring the examples back into the order they came in, and add P."""
-        order = np.argsort(np.concatenate([bunch.rows for bunch in self._bunches]))
-        columns = order[: self.counts[0]]
-        parts = {name: part[order][:, :, columns] for name, part in groups.items()}
-        features = np.concatenate([bunch.features for bunch in self._bunches])[order]
-        inner = features @ features[: self.counts[0]].T + (1.0 if self._network.head.use_bias else 0.0)
-        classes = self._network.head.kernel.shape[1]
-        pretrain = np.einsum("ij,cd->icjd", inner, np.eye(classes))
-        return NTK(pretrain, np.sum(list(parts.values()), axis=0), parts if self._group else {})
+    def _store(self, tiles: Sequence[Tile]) -> Store | None:
+        if self._options.directory is None:
+            return None
+        weights = [ops.convert_to_numpy(v) for v in self._model.variables if v.name != "seed_generator_state"]
+        names = [variable.path.rsplit("/", 2)[-2:] for variable in self._chosen]
+        groups = [self._options.parts(v.path) if self._options.parts else "" for v in self._chosen]
+        identity = {
+            "version": __version__,
+            "backend": keras.backend.backend(),
+            "weights": fingerprint(weights),
+            "data": fingerprint(self._inputs),
+            "variables": fingerprint([names, groups]),
+            "tiles": fingerprint([part for tile in tiles for part in (tile.columns, tile.rows, tile.square)]),
+        }
+        classes = self._chain.network.head.kernel.shape[1]
+        entries = [len(tile.examples) * len(tile.columns) * classes**2 for tile in tiles]
+        kinds = len(set(groups)) + 1
+        size = 8 * (sum(entries) * kinds + max(entries) * kinds * len(self._chain.segments))
+        return Store(Path(self._options.directory), identity, size)
 
-
-def _blocks(segment: Segment, pulled: Pulled, count: int):
-    """Yield each chosen variable of a segment with its gradients for the first `count` examples."""
-    for variable, rows in zip(segment.direct, pulled.direct, strict=True):
-        yield variable, Rows(rows[:count])
-    for number, tap in enumerate(segment.taps):
-        calls = [call for call, owner in enumerate(pulled.taps) if owner == number]
-        if not calls:
-            raise InputError(f"layer {tap.layer.name!r} is not called by the model, but its variables are chosen")
-        yield from tap.blocks([pulled.seen[k][:count] for k in calls], [pulled.deltas[k][:count] for k in calls])
-
-
-def _host(tensor: Any) -> np.ndarray:
-    return np.asarray(ops.convert_to_numpy(tensor))
+    def _assembled(self, tiles: Sequence[Tile], done: dict[int, Groups]) -> NTK:
+        """Put tiles together; what lies on the other side of the diagonal is the same, transposed."""
+        total, classes = sum(self.counts), self._chain.network.head.kernel.shape[1]
+        whole: Groups = {name: np.zeros((total, classes, self.counts[0], classes)) for name in done[0]}
+        every = np.arange(classes)
+        for number, tile in enumerate(tiles):
+            for name, part in done[number].items():
+                if tile.square:
+                    whole[name][np.ix_(tile.columns, every, tile.columns)] = part[: len(tile.columns)]
+                if len(tile.rows):
+                    across = part[len(tile.columns) :]
+                    whole[name][np.ix_(tile.rows, every, tile.columns)] = across
+                    if tile.rows[0] < self.counts[0]:
+                        mirrored = across.transpose(2, 3, 0, 1)
+                        whole[name][np.ix_(tile.columns, every, tile.rows)] = mirrored
+        pretrain = whole.pop("pretrain")
+        parts = {name.removeprefix("finetune/"): part for name, part in whole.items()}
+        return NTK(pretrain, np.sum(list(parts.values()), axis=0), parts if self._options.parts else {})
 
 
 def _kept_jacobian(model: keras.Model) -> Jacobian:
@@ -276,29 +270,23 @@ def _count(arrays: Sequence[np.ndarray]) -> int:
     return counts.pop()
 
 
+def _joined(parts: Sequence[np.ndarray], padded: bool) -> np.ndarray:
+    """Return one input of all data sets; token arrays may be padded to unlike lengths."""
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1 and padded and all(part.ndim == 2 for part in parts):
+        width = max(part.shape[1] for part in parts)
+        parts = [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts]
+    elif len(shapes) > 1:
+        raise InputError(f"examples of x1 and x2 have unlike shapes: {' and '.join(map(str, sorted(shapes)))}")
+    return np.concatenate(parts)
+
+
 def _lengths(x: Any) -> np.ndarray | None:
     """Return how many columns each example uses, by its padding mask; None where there is none."""
     if not isinstance(x, dict) or "padding_mask" not in x:
         return None
     mask = np.asarray(x["padding_mask"]) != 0
     return (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1)
-
-
-def _bunches(inputs: list[np.ndarray], lengths: np.ndarray | None, first: int) -> list[_Bunch]:
-    """Group examples by length, and cut off the columns that a group does not use."""
-    n = len(inputs[0])
-    if lengths is None:
-        return [_Bunch(first + np.arange(n), inputs)]
-    full = max(array.shape[1] for array in inputs if array.ndim == 2)
-    order = np.argsort(lengths, kind="stable")
-    bunches = []
-    for rows in np.array_split(order, min(_BUCKETS, -(-n // 4))):
-        width = min(full, -(-int(lengths[rows].max()) // 8) * 8)
-        cut = [
-            array[rows][:, :width] if array.ndim == 2 and array.shape[1] == full else array[rows] for array in inputs
-        ]
-        bunches.append(_Bunch(first + rows, cut))
-    return bunches
 
 
 def _chosen(model: keras.Model, network: Network, variables: Choice | None) -> list[keras.Variable]:
@@ -333,7 +321,7 @@ def _chosen(model: keras.Model, network: Network, variables: Choice | None) -> l
 def _refuse_noise(model: keras.Model, x: Any) -> None:
     """Call the model twice: the kernel of a model that is random would be of no function."""
     few = tree.map_structure(lambda array: ops.convert_to_tensor(np.asarray(array)[:2]), x)
-    first, second = (_host(model(few, training=False)) for _ in range(2))
+    first, second = (np.asarray(ops.convert_to_numpy(model(few, training=False))) for _ in range(2))
     if not np.array_equal(first, second, equal_nan=True):
         raise InputError(f"model {model.name!r} differs between two calls on the same examples, though dropout is off")
 

@@ -48,6 +48,11 @@ class Segment:
         found = {id(v): v for call in self.calls for layer in call.layers for v in layer.variables}
         return tuple(variable for key, variable in found.items() if key not in direct)
 
+    def values(self) -> tuple[list[Any], list[Any]]:
+        """Return the present values of `direct` and `others`, as tensors of the backend."""
+        direct, others = ([ops.convert_to_tensor(v.value) for v in part] for part in (self.direct, self.others))
+        return direct, others
+
     def __call__(self, direct, others, below, sides, adjust=None) -> tuple[Any, list[Record]]:
         """Compute the segment.
 
@@ -95,11 +100,6 @@ def _config(operation: Any) -> str:
         return f"id {id(operation)}"
 
     return repr({key: value for key, value in config.items() if key != "name"})
-
-
-def values_of(variables: Sequence[keras.Variable]) -> list[Any]:
-    """Return the present values of variables, as tensors of the backend."""
-    return [ops.convert_to_tensor(variable.value) for variable in variables]
 
 
 def chain(network: Network, chosen: Sequence[keras.Variable]) -> tuple[list[Call], list[Segment]]:

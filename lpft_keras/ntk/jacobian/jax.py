@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpft_keras.ntk.jacobian import Pulled
-from lpft_keras.ntk.segments import Segment, values_of
+from lpft_keras.ntk.segments import Segment
 
 
 class JaxJacobian:
@@ -23,15 +23,13 @@ class JaxJacobian:
             return jax.jit(lambda direct, others, below, sides: segment(direct, others, below, sides)[0])
 
         function = self._get(("forward", segment.likeness), make)
-        return function(values_of(segment.direct), values_of(segment.others), below, sides)
+        return function(*segment.values(), below, sides)
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""
         function, order = self._get(("pull", segment.likeness), lambda: _pull(segment))
         with jax.default_matmul_precision("highest"):
-            direct, seen, deltas, lower = function(
-                values_of(segment.direct), values_of(segment.others), below, sides, cotangents
-            )
+            direct, seen, deltas, lower = function(*segment.values(), below, sides, cotangents)
         arrays = [[np.asarray(array) for array in part] for part in (direct, seen, deltas)]
         return Pulled(arrays[0], list(order), arrays[1], arrays[2], None if lower is None else np.asarray(lower))
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lpft_keras.ntk.jacobian import Pulled, one_by_one
-from lpft_keras.ntk.segments import Segment, values_of
+from lpft_keras.ntk.segments import Segment
 
 
 class TensorFlowJacobian:
@@ -20,14 +20,14 @@ class TensorFlowJacobian:
 
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
         """See `Jacobian.forward`."""
-        return segment(values_of(segment.direct), values_of(segment.others), below, sides)[0]
+        return segment(*segment.values(), below, sides)[0]
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""
         if segment.likeness not in self._compiled:
             self._compiled[segment.likeness] = _pull(segment)
         function, order = self._compiled[segment.likeness]
-        direct, others = values_of(segment.direct), values_of(segment.others)
+        direct, others = segment.values()
 
         def pull(below, sides, cotangents):
             return _pulled(function(direct, others, below, sides, cotangents), order)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lpft_keras.ntk.jacobian import Pulled, one_by_one
-from lpft_keras.ntk.segments import Segment, values_of
+from lpft_keras.ntk.segments import Segment
 
 
 class TorchJacobian:
@@ -15,12 +15,12 @@ class TorchJacobian:
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
         """See `Jacobian.forward`."""
         with torch.no_grad():
-            return segment(values_of(segment.direct), values_of(segment.others), below, sides)[0]
+            return segment(*segment.values(), below, sides)[0]
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""
-        direct = [value.detach().requires_grad_() for value in values_of(segment.direct)]
-        others = [value.detach() for value in values_of(segment.others)]
+        direct, others = ([value.detach() for value in part] for part in segment.values())
+        direct = [value.requires_grad_() for value in direct]
 
         def pull(below, sides, cotangents):
             return _pull(segment, direct, others, below, sides, cotangents)

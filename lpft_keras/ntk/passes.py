@@ -1,0 +1,235 @@
+"""One tile of a kernel: forward through the chain of segments, then back, gradients multiplied on the way."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from lpft_keras.errors import InputError
+from lpft_keras.ntk.blocks import Block, Rows, gram
+from lpft_keras.ntk.graph import Call, Network, Slot, run
+from lpft_keras.ntk.jacobian import Jacobian, Pulled
+from lpft_keras.ntk.segments import Segment
+from lpft_keras.ntk.tiles import Tile
+
+# Examples that are differentiated at once.
+_CHUNK = 16
+# Examples of like length are computed together; so many groups at most, since some backends compile each.
+_BUCKETS = 4
+Groups = dict[str, np.ndarray]
+
+
+@dataclass
+class _Bunch:
+    """Examples of like length, computed together.
+
+    Attributes:
+        rows: Their places in the tile.
+        inputs: What the model takes, for them.
+        values: What the segments read from below and aside, by slot; [examples, ...] where the slot is batched.
+        features: float64, [examples, h].
+        cotangents: Of what the present segment gives, [examples, classes, ...].
+    """
+
+    rows: np.ndarray
+    inputs: list[np.ndarray]
+    values: dict[Slot, np.ndarray] = field(default_factory=dict)
+    features: np.ndarray = field(default_factory=lambda: np.empty(0))
+    cotangents: np.ndarray | None = None
+
+
+@dataclass
+class Chain:
+    """A network with its segments, and how to differentiate them.
+
+    Attributes:
+        network: The network.
+        fixed: The calls that no chosen variable lies under.
+        segments: The segments, lowest first.
+        jacobian: The backend's derivatives.
+        group: Gives the name of the group for a variable's path; None puts all into one, named "".
+    """
+
+    network: Network
+    fixed: list[Call]
+    segments: list[Segment]
+    jacobian: Jacobian
+    group: Callable[[str], str] | None = None
+
+    def tile(
+        self,
+        inputs: list[np.ndarray],
+        lengths: np.ndarray | None,
+        tile: Tile,
+        kept: Callable[[str], Groups | None] = lambda piece: None,
+        keep: Callable[[str, Groups], None] = lambda piece, groups: None,
+        advance: Callable[[], None] = lambda: None,
+    ) -> Groups:
+        """Compute a tile.
+
+        Args:
+            inputs: Arrays of all examples, one an input of the network.
+            lengths: How many columns each example uses; None where there is no padding.
+            tile: Which examples.
+            kept: Returns a segment's share that was computed before, by name, or None.
+            keep: Takes a segment's share that has just been computed.
+            advance: Called after each segment.
+
+        Returns:
+            "pretrain" and "finetune/<group>": float64, [examples of the tile, C, columns, C]; where the tile is not
+            square, the rows of the columns' own examples mean nothing.
+        """
+        columns = len(tile.columns)
+        bunches = [
+            bunch
+            for part, first in ((tile.columns, 0), (tile.rows, columns))
+            if len(part)
+            for bunch in _bunches([array[part] for array in inputs], None if lengths is None else lengths[part], first)
+        ]
+        for bunch in bunches:
+            self._forward(bunch)
+        advance()
+        head = ops.convert_to_numpy(self.network.head.kernel).astype("float32")
+        for bunch in bunches:
+            bunch.cotangents = np.broadcast_to(head.T, (len(bunch.rows), *head.T.shape))
+        groups: Groups = {}
+        for number, segment in reversed(list(enumerate(self.segments))):
+            share = kept(f"segment-{number}")
+            if share is None:
+                share = self._share(segment, bunches, columns, tile.square)
+                keep(f"segment-{number}", share)
+            elif number:
+                for bunch in bunches:
+                    for _ in self._pull_back(segment, bunch):
+                        pass
+            for name, kernel in share.items():
+                groups[name] = groups[name] + kernel if name in groups else kernel
+            advance()
+        order = np.argsort(np.concatenate([bunch.rows for bunch in bunches]))
+        groups = {name: kernel[order][:, :, order[:columns]] for name, kernel in groups.items()}
+        features = np.concatenate([bunch.features for bunch in bunches])[order]
+        inner = features @ features[:columns].T + (1.0 if self.network.head.use_bias else 0.0)
+        return {"pretrain": np.einsum("ij,cd->icjd", inner, np.eye(head.shape[1])), **groups}
+
+    def bytes_an_example(self, inputs: list[np.ndarray]) -> int:
+        """Return how many bytes a tile holds for each example, at most: an example of full length is looked at.
+
+        What every segment reads, and of the greatest segment what goes into its taps and C gradients of what comes out,
+        of its cotangents, and of the variables that no tap covers.
+        """
+        classes = self.network.head.kernel.shape[1]
+        values: dict[Slot, Any] = {
+            slot: ops.convert_to_tensor(array[:1]) for slot, array in zip(self.network.inputs, inputs, strict=True)
+        }
+        run(self.fixed, values)
+        read, greatest = 0, 0
+        for segment in self.segments:
+            below = values[segment.below] if segment.below is not None else None
+            sides = [values[slot] for slot in segment.sides]
+            direct, others = segment.values()
+            values[segment.above], records = segment(direct, others, below, sides)
+            entered = sum(_size(record.seen) for record in records)
+            back = sum(_size(record.output) for record in records) + sum(_size(value) for value in direct)
+            back += _size(values[segment.above]) + (0 if below is None else _size(below))
+            greatest = max(greatest, entered + classes * back)
+            read += sum(_size(side) for side in sides) + (0 if below is None else _size(below))
+        return read + greatest
+
+    def _forward(self, bunch: _Bunch) -> None:
+        """Fill in what the segments read, and the features."""
+        network, pieces, constant = self.network, [], {}
+        kept = {slot for segment in self.segments for slot in [segment.below, *segment.sides] if slot is not None}
+        for first in range(0, len(bunch.rows), _CHUNK):
+            # A copy of the last example fills the chunk up: an unlike shape would be compiled anew.
+            rows = np.arange(first, first + min(_CHUNK, len(bunch.rows))).clip(max=len(bunch.rows) - 1)
+            count = min(_CHUNK, len(bunch.rows) - first)
+            values: dict[Slot, Any] = {
+                slot: ops.convert_to_tensor(array[rows])
+                for slot, array in zip(network.inputs, bunch.inputs, strict=True)
+            }
+            run(self.fixed, values)
+            for segment in self.segments:
+                sides = [values[slot] for slot in segment.sides]
+                below = values[segment.below] if segment.below is not None else None
+                values[segment.above] = self.jacobian.forward(segment, below, sides)
+            pieces.append({slot: _host(values[slot])[:count] for slot in {*kept, network.features} if slot.batched})
+            constant = {slot: _host(values[slot]) for slot in kept if not slot.batched}
+        joined = {slot: np.concatenate([piece[slot] for piece in pieces]) for slot in pieces[0]}
+        bunch.features = joined[network.features].astype("float64")
+        if bunch.features.ndim != 2:
+            raise InputError(
+                f"the head reads features of shape {bunch.features.shape[1:]} an example; one axis is wanted"
+            )
+        if not np.isfinite(bunch.features).all():
+            raise InputError("the model's features hold NaN or infinite values for these examples")
+        bunch.values = {slot: joined[slot] for slot in kept if slot.batched} | constant
+
+    def _share(self, segment: Segment, bunches: list[_Bunch], columns: int, square: bool) -> Groups:
+        """Return the inner products of a segment's gradients, by group."""
+        blocks: dict[int, list[Block]] = {}
+        for bunch in bunches:
+            for number, block in self._pull_back(segment, bunch):
+                blocks.setdefault(number, []).append(block)
+        share: Groups = {}
+        for variable in segment.chosen:
+            name = f"finetune/{self.group(variable.path) if self.group else ''}"
+            kernel = gram(blocks.pop(id(variable)), columns, square)
+            share[name] = share[name] + kernel if name in share else kernel
+        return share
+
+    def _pull_back(self, segment: Segment, bunch: _Bunch) -> Iterator[tuple[int, Block]]:
+        """Yield the gradients of a segment's chosen variables by id, and leave the cotangents for the segment below."""
+        cotangents, lower = bunch.cotangents, []
+        assert cotangents is not None
+        for first in range(0, len(bunch.rows), _CHUNK):
+            rows = np.arange(first, first + min(_CHUNK, len(bunch.rows))).clip(max=len(bunch.rows) - 1)
+            count = min(_CHUNK, len(bunch.rows) - first)
+            sides = [
+                ops.convert_to_tensor(bunch.values[slot][rows] if slot.batched else bunch.values[slot])
+                for slot in segment.sides
+            ]
+            below = ops.convert_to_tensor(bunch.values[segment.below][rows]) if segment.below is not None else None
+            pulled = self.jacobian.pull_back(segment, below, sides, np.ascontiguousarray(cotangents[rows]))
+            yield from _blocks(segment, pulled, count)
+            if pulled.below is not None:
+                lower.append(pulled.below[:count])
+        bunch.cotangents = np.concatenate(lower) if lower else None
+
+
+def _blocks(segment: Segment, pulled: Pulled, count: int) -> Iterator[tuple[int, Block]]:
+    """Yield the id of each chosen variable of a segment with its gradients for the first `count` examples."""
+    for variable, rows in zip(segment.direct, pulled.direct, strict=True):
+        yield id(variable), Rows(rows[:count])
+    for number, tap in enumerate(segment.taps):
+        calls = [call for call, owner in enumerate(pulled.taps) if owner == number]
+        if not calls:
+            raise InputError(f"layer {tap.layer.name!r} is not called by the model, but its variables are chosen")
+        seen, deltas = ([arrays[k][:count] for k in calls] for arrays in (pulled.seen, pulled.deltas))
+        yield from ((id(variable), block) for variable, block in tap.blocks(seen, deltas))
+
+
+def _host(tensor: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(tensor))
+
+
+def _bunches(inputs: list[np.ndarray], lengths: np.ndarray | None, first: int) -> list[_Bunch]:
+    """Group examples by length, and cut off the columns that a group does not use."""
+    n = len(inputs[0])
+    if lengths is None:
+        return [_Bunch(first + np.arange(n), inputs)]
+    full = max(array.shape[1] for array in inputs if array.ndim == 2)
+    order = np.argsort(lengths, kind="stable")
+    bunches = []
+    for rows in np.array_split(order, min(_BUCKETS, -(-n // 4))):
+        width = min(full, -(-int(lengths[rows].max()) // 8) * 8)
+        cut = [
+            array[rows][:, :width] if array.ndim == 2 and array.shape[1] == full else array[rows] for array in inputs
+        ]
+        bunches.append(_Bunch(first + rows, cut))
+    return bunches
+
+
+def _size(tensor: Any) -> int:
+    return int(np.prod(tensor.shape)) * 4

@@ -1,0 +1,124 @@
+"""Kernels in tiles, killed and gone on with, and shared between processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lpft_keras import ntk
+from lpft_keras.errors import InputError
+from lpft_keras.models.classifier import scale_head
+from lpft_keras.ntk.tiles import plan_tiles
+from lpft_keras.training.batches import model_inputs
+from tests.helpers import small_classifier, small_tokens
+
+
+@pytest.mark.parametrize("square", [True, False])
+@pytest.mark.parametrize(("columns", "others", "capacity"), [(7, 0, 9), (7, 0, 3), (5, 4, 4), (5, 4, 9), (1, 6, 2)])
+def test_tiles_cover_each_wanted_pair_once_and_fit(columns, others, capacity, square):
+    if not square and not others:
+        pytest.skip("nothing is wanted")
+    seen = np.zeros((columns + others, columns), int)
+    for tile in plan_tiles(columns, others, square, capacity):
+        assert len(tile.examples) <= capacity
+        if tile.square:
+            seen[np.ix_(tile.columns, tile.columns)] += 1
+        if len(tile.rows):
+            seen[np.ix_(tile.rows, tile.columns)] += 1
+            if tile.rows[0] < columns:
+                seen[np.ix_(tile.columns, tile.rows)] += 1
+    assert (seen[columns:] == 1).all()
+    assert (seen[:columns] == (1 if square else 0)).all()
+
+
+@pytest.fixture
+def model():
+    return small_classifier()
+
+
+@pytest.fixture
+def x(rng):
+    return model_inputs(small_tokens(rng, 9), np.arange(9), 32)
+
+
+def test_any_memory_gives_the_same_numbers(model, x):
+    whole = ntk.train_test_ntk(model, x, {name: array[:5] for name, array in x.items()})
+    each = _bytes_an_example(model, x)
+    for examples in (2, 5, 9):
+        inside, across = ntk.train_test_ntk(
+            model, x, {name: array[:5] for name, array in x.items()}, max_memory=examples * each
+        )
+        for ours, theirs in ((inside, whole[0]), (across, whole[1])):
+            for a, b in ((ours.pretrain, theirs.pretrain), (ours.finetune, theirs.finetune)):
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+
+
+def _bytes_an_example(model, x):
+    """As the refusal of too little memory tells it."""
+    with pytest.raises(InputError, match="two examples at once need") as caught:
+        ntk.empirical_ntk(model, x, max_memory=1000)
+    return int(str(caught.value).split("need ")[1].split(";")[0].replace(",", "")) // 2
+
+
+def test_a_directory_keeps_what_is_done(model, x, tmp_path):
+    first = ntk.empirical_ntk(model, x, directory=tmp_path, parts=lambda path: path.rsplit("/", 1)[-1])
+    stamps = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    assert stamps
+    again = ntk.empirical_ntk(model, x, directory=tmp_path, parts=lambda path: path.rsplit("/", 1)[-1])
+    np.testing.assert_array_equal(again.finetune, first.finetune)
+    assert set(again.parts) == set(first.parts)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == stamps
+
+
+def test_a_changed_model_or_data_set_is_refused(model, x, tmp_path):
+    ntk.empirical_ntk(model, x, directory=tmp_path)
+    with pytest.raises(InputError, match=r"another kernel \(data differ\)"):
+        ntk.empirical_ntk(model, {name: array[1:] for name, array in x.items()}, directory=tmp_path)
+    scale_head(model, 2.0)
+    with pytest.raises(InputError, match=r"another kernel \(weights differ\)"):
+        ntk.empirical_ntk(model, x, directory=tmp_path)
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from lpft_keras import ntk
+from lpft_keras.training.batches import model_inputs
+from tests.helpers import small_classifier, small_tokens
+
+x = model_inputs(small_tokens(np.random.default_rng(0), 24), np.arange(24), 32)
+kernel = ntk.empirical_ntk(small_classifier(), x, directory=sys.argv[1], max_memory=float(sys.argv[2]))
+np.savez(sys.argv[3], kernel.finetune)
+"""
+
+
+def start(folder, memory, result):
+    arguments = [sys.executable, "-c", SCRIPT, str(folder), str(memory), str(result)]
+    return subprocess.Popen(arguments, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_a_killed_kernel_goes_on_and_two_processes_share_one(model, x, tmp_path):
+    memory = 8 * _bytes_an_example(model, x)  # 24 examples in tiles of 8: several tiles
+    whole, shared = tmp_path / "whole.npz", tmp_path / "shared"
+    assert start(tmp_path / "alone", memory, whole).wait(timeout=300) == 0
+    for pieces in (1, 3):  # killed twice, at unlike moments
+        process = start(shared, memory, tmp_path / "killed.npz")
+        while process.poll() is None and len(list(shared.glob("*.npz"))) < pieces:
+            time.sleep(0.005)
+        assert process.poll() is None, "it ended before it could be killed"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    results = [tmp_path / f"{number}.npz" for number in range(2)]
+    processes = [start(shared, memory, result) for result in results]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    expected = np.load(whole)["arr_0"]
+    for result in results:
+        np.testing.assert_array_equal(np.load(result)["arr_0"], expected)
+    assert len(list(shared.glob("tile-*-whole.npz"))) > 1
+    assert not list(shared.glob("tile-*-segment-*.npz"))
