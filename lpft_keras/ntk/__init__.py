@@ -15,6 +15,7 @@ from lpft_keras.ntk.statistics import (
     statistics,
     trace_norms,
 )
+from lpft_keras.ntk.vector import vector_product
 
 __all__ = [
     "NTK",
@@ -32,4 +33,5 @@ __all__ = [
     "statistics",
     "trace_norms",
     "train_test_ntk",
+    "vector_product",
 ]

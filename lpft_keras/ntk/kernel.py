@@ -1,7 +1,7 @@
 """The empirical neural tangent kernel of a classifier, exact, split into P and F, without ever holding a Jacobian."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,19 +9,15 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from lpft_keras import __version__
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.graph import Network, take_apart
-from lpft_keras.ntk.jacobian import Jacobian, make_jacobian
 from lpft_keras.ntk.passes import Chain, Groups
-from lpft_keras.ntk.segments import chain
+from lpft_keras.ntk.problem import Choice, pose
 from lpft_keras.ntk.tiles import Store, Tile, plan_tiles
 from lpft_keras.progress import progress_bar
 from lpft_keras.storage import fingerprint
-
-Choice = Callable[[keras.Variable], bool] | Iterable[keras.Variable]
 
 
 @dataclass(frozen=True)
@@ -150,17 +146,10 @@ class _Kernel:
     """One computation: the examples of all data sets, the first of which gives the kernel's columns."""
 
     def __init__(self, model: keras.Model, data: Sequence[Any], options: _Options):
-        network = take_apart(model, data[0])
-        arrays = [network.arrays(x) for x in data]
-        self.counts = [_count(part) for part in arrays]
-        lengths = [found for found in map(_lengths, data) if found is not None]
-        self._lengths = np.concatenate(lengths) if lengths else None
-        self._inputs = [_joined(parts, padded=bool(lengths)) for parts in zip(*arrays, strict=True)]
-        chosen = _chosen(model, network, options.variables)
-        _check_weights(model)
-        _refuse_noise(model, data[0])
-        self._chain = Chain(network, *chain(network, chosen), _kept_jacobian(model), options.parts)
-        self._model, self._chosen, self._options = model, chosen, options
+        self._problem = pose(model, data, options.variables)
+        self._chain = Chain(self._problem, options.parts)
+        self._model, self._options = model, options
+        self.counts = self._problem.counts
 
     def compute(self, square: bool) -> NTK:
         """Return the kernel [all examples, C, first data set, C]; without `square`, its first rows mean nothing."""
@@ -168,7 +157,7 @@ class _Kernel:
         store = self._store(tiles)
         waiting = list(enumerate(tiles))
         done: dict[int, Groups] = {}
-        steps = len(tiles) * (len(self._chain.segments) + 1)
+        steps = len(tiles) * (len(self._problem.segments) + 1)
         with progress_bar("neural tangent kernel", steps, self._options.show_progress) as advance:
             count = itertools.count(1)
             # Tiles that another process works on are looked at again when nothing else is left.
@@ -182,7 +171,7 @@ class _Kernel:
 
     def _capacity(self) -> int:
         """Return how many examples fit into the memory allowed, or say how much is needed."""
-        each = self._chain.bytes_an_example(self._inputs)
+        each = self._chain.bytes_an_example()
         capacity = int(self._options.max_memory // each)
         if capacity < 2 <= sum(self.counts):
             raise InputError(
@@ -194,20 +183,13 @@ class _Kernel:
     def _tile(self, number: int, tile: Tile, store: Store | None, wait: bool, advance) -> Groups | None:
         """Return a tile, computed here or elsewhere; None where another process is at it and we don't wait."""
         if store is None:
-            return self._chain.tile(self._inputs, self._lengths, tile, advance=advance)
+            return self._chain.tile(tile, advance=advance)
         with store.claimed(number, wait) as ours:
             if not ours:
                 return None
             found = store.read(number, "whole")
             if found is None:
-                found = self._chain.tile(
-                    self._inputs,
-                    self._lengths,
-                    tile,
-                    partial(store.read, number),
-                    partial(store.write, number),
-                    advance,
-                )
+                found = self._chain.tile(tile, partial(store.read, number), partial(store.write, number), advance)
                 store.finish(number, found)
             return found
 
@@ -215,25 +197,25 @@ class _Kernel:
         if self._options.directory is None:
             return None
         weights = [ops.convert_to_numpy(v) for v in self._model.variables if v.name != "seed_generator_state"]
-        names = [variable.path.rsplit("/", 2)[-2:] for variable in self._chosen]
-        groups = [self._options.parts(v.path) if self._options.parts else "" for v in self._chosen]
+        names = [variable.path.rsplit("/", 2)[-2:] for variable in self._problem.chosen]
+        groups = [self._options.parts(v.path) if self._options.parts else "" for v in self._problem.chosen]
         identity = {
             "version": __version__,
             "backend": keras.backend.backend(),
             "weights": fingerprint(weights),
-            "data": fingerprint(self._inputs),
+            "data": fingerprint(self._problem.inputs),
             "variables": fingerprint([names, groups]),
             "tiles": fingerprint([part for tile in tiles for part in (tile.columns, tile.rows, tile.square)]),
         }
-        classes = self._chain.network.head.kernel.shape[1]
+        classes = self._problem.classes
         entries = [len(tile.examples) * len(tile.columns) * classes**2 for tile in tiles]
         kinds = len(set(groups)) + 1
-        size = 8 * (sum(entries) * kinds + max(entries) * kinds * len(self._chain.segments))
+        size = 8 * (sum(entries) * kinds + max(entries) * kinds * len(self._problem.segments))
         return Store(Path(self._options.directory), identity, size)
 
     def _assembled(self, tiles: Sequence[Tile], done: dict[int, Groups]) -> NTK:
         """Put tiles together; what lies on the other side of the diagonal is the same, transposed."""
-        total, classes = sum(self.counts), self._chain.network.head.kernel.shape[1]
+        total, classes = sum(self.counts), self._problem.classes
         whole: Groups = {name: np.zeros((total, classes, self.counts[0], classes)) for name in done[0]}
         every = np.arange(classes)
         for number, tile in enumerate(tiles):
@@ -249,86 +231,3 @@ class _Kernel:
         pretrain = whole.pop("pretrain")
         parts = {name.removeprefix("finetune/"): part for name, part in whole.items()}
         return NTK(pretrain, np.sum(list(parts.values()), axis=0), parts if self._options.parts else {})
-
-
-def _kept_jacobian(model: keras.Model) -> Jacobian:
-    """Return the model's own, so that what was compiled for it serves again."""
-    if "_lpft_jacobian" not in vars(model):
-        object.__setattr__(model, "_lpft_jacobian", make_jacobian())
-    return vars(model)["_lpft_jacobian"]
-
-
-def _count(arrays: Sequence[np.ndarray]) -> int:
-    counts = {len(array) for array in arrays}
-    if len(counts) != 1:
-        raise InputError(f"the arrays of x hold unlike numbers of examples: {sorted(counts)}")
-    if counts == {0}:
-        raise InputError("x holds no examples")
-    for array in arrays:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise InputError("x holds NaN or infinite values")
-    return counts.pop()
-
-
-def _joined(parts: Sequence[np.ndarray], padded: bool) -> np.ndarray:
-    """Return one input of all data sets; token arrays may be padded to unlike lengths."""
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) > 1 and padded and all(part.ndim == 2 for part in parts):
-        width = max(part.shape[1] for part in parts)
-        parts = [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts]
-    elif len(shapes) > 1:
-        raise InputError(f"examples of x1 and x2 have unlike shapes: {' and '.join(map(str, sorted(shapes)))}")
-    return np.concatenate(parts)
-
-
-def _lengths(x: Any) -> np.ndarray | None:
-    """Return how many columns each example uses, by its padding mask; None where there is none."""
-    if not isinstance(x, dict) or "padding_mask" not in x:
-        return None
-    mask = np.asarray(x["padding_mask"]) != 0
-    return (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1)
-
-
-def _chosen(model: keras.Model, network: Network, variables: Choice | None) -> list[keras.Variable]:
-    """Return the variables that F is taken over, in the model's order."""
-    head = {id(variable) for variable in network.head.variables}
-    used = {id(v) for call in network.calls for layer in call.layers for v in layer.variables}
-    below = [v for v in model.variables if id(v) in used - head and keras.backend.is_float_dtype(v.dtype)]
-    if variables is None:
-        trainable = {id(variable) for variable in model.trainable_variables}
-        found = [variable for variable in below if id(variable) in trainable]
-        if not found:
-            raise InputError(
-                "no variable below the head is trainable, so F would be nothing; unfreeze the backbone, or choose "
-                "variables=model.variables"
-            )
-        return found
-    if callable(variables):
-        found = [variable for variable in below if variables(variable)]
-    else:
-        given = list(variables)
-        known = {id(variable) for variable in model.variables}
-        for variable in given:
-            if id(variable) not in known:
-                raise InputError(f"variable {getattr(variable, 'path', variable)!r} is not one of model {model.name!r}")
-        wanted = {id(variable) for variable in given}
-        found = [variable for variable in below if id(variable) in wanted]
-    if not found:
-        raise InputError("variables= chooses none of the variables below the head")
-    return found
-
-
-def _refuse_noise(model: keras.Model, x: Any) -> None:
-    """Call the model twice: the kernel of a model that is random would be of no function."""
-    few = tree.map_structure(lambda array: ops.convert_to_tensor(np.asarray(array)[:2]), x)
-    first, second = (np.asarray(ops.convert_to_numpy(model(few, training=False))) for _ in range(2))
-    if not np.array_equal(first, second, equal_nan=True):
-        raise InputError(f"model {model.name!r} differs between two calls on the same examples, though dropout is off")
-
-
-def _check_weights(model: keras.Model) -> None:
-    for variable in model.variables:
-        if keras.backend.is_float_dtype(variable.dtype) and not bool(
-            ops.all(ops.isfinite(ops.convert_to_tensor(variable)))
-        ):
-            raise InputError(f"variable {variable.path!r} holds NaN or infinite values")

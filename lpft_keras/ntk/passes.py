@@ -9,8 +9,9 @@ from keras import ops
 
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.blocks import Block, Rows, gram
-from lpft_keras.ntk.graph import Call, Network, Slot, run
-from lpft_keras.ntk.jacobian import Jacobian, Pulled
+from lpft_keras.ntk.graph import Slot, run
+from lpft_keras.ntk.jacobian import Pulled
+from lpft_keras.ntk.problem import Problem
 from lpft_keras.ntk.segments import Segment
 from lpft_keras.ntk.tiles import Tile
 
@@ -22,7 +23,7 @@ Groups = dict[str, np.ndarray]
 
 
 @dataclass
-class _Bunch:
+class Bunch:
     """Examples of like length, computed together.
 
     Attributes:
@@ -42,26 +43,18 @@ class _Bunch:
 
 @dataclass
 class Chain:
-    """A network with its segments, and how to differentiate them.
+    """How a kernel's tiles are computed.
 
     Attributes:
-        network: The network.
-        fixed: The calls that no chosen variable lies under.
-        segments: The segments, lowest first.
-        jacobian: The backend's derivatives.
+        problem: The model and its examples.
         group: Gives the name of the group for a variable's path; None puts all into one, named "".
     """
 
-    network: Network
-    fixed: list[Call]
-    segments: list[Segment]
-    jacobian: Jacobian
+    problem: Problem
     group: Callable[[str], str] | None = None
 
     def tile(
         self,
-        inputs: list[np.ndarray],
-        lengths: np.ndarray | None,
         tile: Tile,
         kept: Callable[[str], Groups | None] = lambda piece: None,
         keep: Callable[[str, Groups], None] = lambda piece, groups: None,
@@ -70,8 +63,6 @@ class Chain:
         """Compute a tile.
 
         Args:
-            inputs: Arrays of all examples, one an input of the network.
-            lengths: How many columns each example uses; None where there is no padding.
             tile: Which examples.
             kept: Returns a segment's share that was computed before, by name, or None.
             keep: Takes a segment's share that has just been computed.
@@ -86,16 +77,16 @@ class Chain:
             bunch
             for part, first in ((tile.columns, 0), (tile.rows, columns))
             if len(part)
-            for bunch in _bunches([array[part] for array in inputs], None if lengths is None else lengths[part], first)
+            for bunch in bunches_of(self.problem, part, first)
         ]
         for bunch in bunches:
             self._forward(bunch)
         advance()
-        head = ops.convert_to_numpy(self.network.head.kernel).astype("float32")
+        head = ops.convert_to_numpy(self.problem.network.head.kernel).astype("float32")
         for bunch in bunches:
             bunch.cotangents = np.broadcast_to(head.T, (len(bunch.rows), *head.T.shape))
         groups: Groups = {}
-        for number, segment in reversed(list(enumerate(self.segments))):
+        for number, segment in reversed(list(enumerate(self.problem.segments))):
             share = kept(f"segment-{number}")
             if share is None:
                 share = self._share(segment, bunches, columns, tile.square)
@@ -110,22 +101,23 @@ class Chain:
         order = np.argsort(np.concatenate([bunch.rows for bunch in bunches]))
         groups = {name: kernel[order][:, :, order[:columns]] for name, kernel in groups.items()}
         features = np.concatenate([bunch.features for bunch in bunches])[order]
-        inner = features @ features[:columns].T + (1.0 if self.network.head.use_bias else 0.0)
+        inner = features @ features[:columns].T + (1.0 if self.problem.network.head.use_bias else 0.0)
         return {"pretrain": np.einsum("ij,cd->icjd", inner, np.eye(head.shape[1])), **groups}
 
-    def bytes_an_example(self, inputs: list[np.ndarray]) -> int:
+    def bytes_an_example(self) -> int:
         """Return how many bytes a tile holds for each example, at most: an example of full length is looked at.
 
         What every segment reads, and of the greatest segment what goes into its taps and C gradients of what comes out,
         of its cotangents, and of the variables that no tap covers.
         """
-        classes = self.network.head.kernel.shape[1]
+        classes = self.problem.network.head.kernel.shape[1]
         values: dict[Slot, Any] = {
-            slot: ops.convert_to_tensor(array[:1]) for slot, array in zip(self.network.inputs, inputs, strict=True)
+            slot: ops.convert_to_tensor(array[:1])
+            for slot, array in zip(self.problem.network.inputs, self.problem.inputs, strict=True)
         }
-        run(self.fixed, values)
+        run(self.problem.fixed, values)
         read, greatest = 0, 0
-        for segment in self.segments:
+        for segment in self.problem.segments:
             below = values[segment.below] if segment.below is not None else None
             sides = [values[slot] for slot in segment.sides]
             direct, others = segment.values()
@@ -137,10 +129,12 @@ class Chain:
             read += sum(_size(side) for side in sides) + (0 if below is None else _size(below))
         return read + greatest
 
-    def _forward(self, bunch: _Bunch) -> None:
+    def _forward(self, bunch: Bunch) -> None:
         """Fill in what the segments read, and the features."""
-        network, pieces, constant = self.network, [], {}
-        kept = {slot for segment in self.segments for slot in [segment.below, *segment.sides] if slot is not None}
+        network, pieces, constant = self.problem.network, [], {}
+        kept = {
+            slot for segment in self.problem.segments for slot in [segment.below, *segment.sides] if slot is not None
+        }
         for first in range(0, len(bunch.rows), _CHUNK):
             # A copy of the last example fills the chunk up: an unlike shape would be compiled anew.
             rows = np.arange(first, first + min(_CHUNK, len(bunch.rows))).clip(max=len(bunch.rows) - 1)
@@ -149,11 +143,11 @@ class Chain:
                 slot: ops.convert_to_tensor(array[rows])
                 for slot, array in zip(network.inputs, bunch.inputs, strict=True)
             }
-            run(self.fixed, values)
-            for segment in self.segments:
+            run(self.problem.fixed, values)
+            for segment in self.problem.segments:
                 sides = [values[slot] for slot in segment.sides]
                 below = values[segment.below] if segment.below is not None else None
-                values[segment.above] = self.jacobian.forward(segment, below, sides)
+                values[segment.above] = self.problem.jacobian.forward(segment, below, sides)
             pieces.append({slot: _host(values[slot])[:count] for slot in {*kept, network.features} if slot.batched})
             constant = {slot: _host(values[slot]) for slot in kept if not slot.batched}
         joined = {slot: np.concatenate([piece[slot] for piece in pieces]) for slot in pieces[0]}
@@ -166,7 +160,7 @@ class Chain:
             raise InputError("the model's features hold NaN or infinite values for these examples")
         bunch.values = {slot: joined[slot] for slot in kept if slot.batched} | constant
 
-    def _share(self, segment: Segment, bunches: list[_Bunch], columns: int, square: bool) -> Groups:
+    def _share(self, segment: Segment, bunches: list[Bunch], columns: int, square: bool) -> Groups:
         """Return the inner products of a segment's gradients, by group."""
         blocks: dict[int, list[Block]] = {}
         for bunch in bunches:
@@ -179,7 +173,7 @@ class Chain:
             share[name] = share[name] + kernel if name in share else kernel
         return share
 
-    def _pull_back(self, segment: Segment, bunch: _Bunch) -> Iterator[tuple[int, Block]]:
+    def _pull_back(self, segment: Segment, bunch: Bunch) -> Iterator[tuple[int, Block]]:
         """Yield the gradients of a segment's chosen variables by id, and leave the cotangents for the segment below."""
         cotangents, lower = bunch.cotangents, []
         assert cotangents is not None
@@ -191,7 +185,7 @@ class Chain:
                 for slot in segment.sides
             ]
             below = ops.convert_to_tensor(bunch.values[segment.below][rows]) if segment.below is not None else None
-            pulled = self.jacobian.pull_back(segment, below, sides, np.ascontiguousarray(cotangents[rows]))
+            pulled = self.problem.jacobian.pull_back(segment, below, sides, np.ascontiguousarray(cotangents[rows]))
             yield from _blocks(segment, pulled, count)
             if pulled.below is not None:
                 lower.append(pulled.below[:count])
@@ -214,20 +208,28 @@ def _host(tensor: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(tensor))
 
 
-def _bunches(inputs: list[np.ndarray], lengths: np.ndarray | None, first: int) -> list[_Bunch]:
-    """Group examples by length, and cut off the columns that a group does not use."""
-    n = len(inputs[0])
+def bunches_of(problem: Problem, examples: np.ndarray, first: int = 0) -> list[Bunch]:
+    """Group some examples by length, and cut off the columns that a group does not use.
+
+    Args:
+        problem: The model and all examples.
+        examples: Numbers of some.
+        first: Their first one's place in the tile.
+    """
+    inputs, lengths = problem.inputs, problem.lengths
+    places = np.arange(len(examples))
     if lengths is None:
-        return [_Bunch(first + np.arange(n), inputs)]
+        return [Bunch(first + places, [array[examples] for array in inputs])]
     full = max(array.shape[1] for array in inputs if array.ndim == 2)
-    order = np.argsort(lengths, kind="stable")
+    order = np.argsort(lengths[examples], kind="stable")
     bunches = []
-    for rows in np.array_split(order, min(_BUCKETS, -(-n // 4))):
+    for some in np.array_split(order, min(_BUCKETS, -(-len(examples) // 4))):
+        rows = examples[some]
         width = min(full, -(-int(lengths[rows].max()) // 8) * 8)
         cut = [
             array[rows][:, :width] if array.ndim == 2 and array.shape[1] == full else array[rows] for array in inputs
         ]
-        bunches.append(_Bunch(first + rows, cut))
+        bunches.append(Bunch(first + some, cut))
     return bunches
 
 

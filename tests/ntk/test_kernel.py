@@ -41,6 +41,18 @@ def test_two_sets_give_the_rows_of_the_whole(case):
     assert difference(across.finetune, case.finetune[:3]) < 1e-6
 
 
+def test_the_product_with_a_vector_is_that_of_the_kernel(case, rng):
+    kernel = case.pretrain + case.finetune
+    vector = rng.normal(size=kernel.shape[:2])
+    ours = ntk.vector_product(case.model, case.x, vector)
+    assert difference(ours, np.einsum("icjd,jd->ic", kernel, vector)) < 1e-5
+    part = {k: v[:3] for k, v in case.x.items()} if isinstance(case.x, dict) else case.x[:3]
+    ours = ntk.vector_product(case.model, case.x, vector[:3], part)
+    assert difference(ours, np.einsum("icjd,jd->ic", kernel[:, :, :3], vector[:3])) < 1e-5
+    with pytest.raises(InputError, match="the vector must have the shape"):
+        ntk.vector_product(case.model, case.x, vector[:3])
+
+
 def test_it_is_symmetric_positive_and_the_sum_of_its_parts(case):
     kernel = ntk.empirical_ntk(case.model, case.x, parts=lambda path: path.rsplit("/", 1)[-1])
     size = kernel.finetune.shape[0] * kernel.finetune.shape[1]

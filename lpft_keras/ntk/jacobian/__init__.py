@@ -43,6 +43,18 @@ class Jacobian(Protocol):
             cotangents: Of what the segment gives, [examples, classes, ...].
         """
 
+    def gradient(self, segment: Segment, sides: list[Any], cotangents: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+        """Return what the lowest segment gives, and the gradient of its direct variables, summed over examples.
+
+        Args:
+            segment: The segment.
+            sides: The side inputs.
+            cotangents: Of what it gives, [examples, ...].
+        """
+
+    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the lowest segment gives, and how it changes as its direct variables move by `tangents`."""
+
 
 def one_by_one(pull: Callable[..., Pulled], segment: Segment, below: Any, sides: list[Any], cotangents) -> Pulled:
     """Pull back one example after the other, for backends whose gradients of a variable sum over the batch.

@@ -33,6 +33,20 @@ class JaxJacobian:
         arrays = [[np.asarray(array) for array in part] for part in (direct, seen, deltas)]
         return Pulled(arrays[0], list(order), arrays[1], arrays[2], None if lower is None else np.asarray(lower))
 
+    def gradient(self, segment: Segment, sides: list[Any], cotangents: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+        """See `Jacobian.gradient`."""
+        direct, others = segment.values()
+        with jax.default_matmul_precision("highest"):
+            above, pull = jax.vjp(lambda direct: segment(direct, others, None, sides)[0], direct)
+            return np.asarray(above), pull(jnp.asarray(cotangents))[0]
+
+    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Jacobian.push_forward`."""
+        direct, others = segment.values()
+        with jax.default_matmul_precision("highest"):
+            above, change = jax.jvp(lambda direct: segment(direct, others, None, sides)[0], (direct,), (tangents,))
+        return np.asarray(above), np.asarray(change)
+
     def _get(self, key, make):
         if key not in self._compiled:
             self._compiled[key] = make()

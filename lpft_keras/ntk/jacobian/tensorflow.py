@@ -36,6 +36,24 @@ class TensorFlowJacobian:
             return one_by_one(pull, segment, below, sides, cotangents)
         return pull(below, sides, cotangents)
 
+    def gradient(self, segment: Segment, sides: list[Any], cotangents: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+        """See `Jacobian.gradient`."""
+        direct, others = segment.values()
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(direct)
+            above = segment(direct, others, None, sides)[0]
+        zero = tf.UnconnectedGradients.ZERO
+        found = tape.gradient(above, direct, output_gradients=tf.constant(cotangents), unconnected_gradients=zero)
+        return above.numpy(), [tf.convert_to_tensor(gradient) for gradient in found]
+
+    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Jacobian.push_forward`."""
+        direct, others = segment.values()
+        with tf.autodiff.ForwardAccumulator(direct, tangents) as accumulator:
+            above = segment(direct, others, None, sides)[0]
+        change = accumulator.jvp(above, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return above.numpy(), change.numpy()
+
 
 def _pulled(found, order: list[int]) -> Pulled:
     direct, seen, deltas, lower = tf.nest.map_structure(lambda tensor: tensor.numpy(), found)

@@ -1,9 +1,10 @@
-"""Derivatives by PyTorch's autograd. Not `torch.func`: not all of Keras' layers have batching rules."""
+"""Derivatives by PyTorch's autograd. Not `torch.func.vmap`: not all of Keras' layers have batching rules."""
 
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lpft_keras.ntk.jacobian import Pulled, one_by_one
 from lpft_keras.ntk.segments import Segment
@@ -28,6 +29,26 @@ class TorchJacobian:
         if direct:
             return one_by_one(pull, segment, below, sides, cotangents)
         return pull(below, sides, cotangents)
+
+    def gradient(self, segment: Segment, sides: list[Any], cotangents: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+        """See `Jacobian.gradient`."""
+        direct, others = ([value.detach() for value in part] for part in segment.values())
+        direct = [value.requires_grad_() for value in direct]
+        with torch.enable_grad():
+            above = segment(direct, others, None, sides)[0]
+        weights = torch.as_tensor(cotangents, device=above.device)
+        found = torch.autograd.grad(above, direct, weights, allow_unused=True, materialize_grads=True)
+        return _host(above), list(found)
+
+    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Jacobian.push_forward`."""
+        direct, others = ([value.detach() for value in part] for part in segment.values())
+        # The fused attention kernels have no forward derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            above, change = torch.func.jvp(  # type: ignore[misc]
+                lambda *direct: segment(direct, others, None, sides)[0], tuple(direct), tuple(tangents)
+            )
+        return _host(above), _host(change)
 
 
 def _pull(segment: Segment, direct, others, below, sides, cotangents: np.ndarray) -> Pulled:
