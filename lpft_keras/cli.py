@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     ntk.add_argument("--task", metavar="TASK", help="or a task, with the settings below")
     _add_model_arguments(ntk)
     ntk.add_argument("--rows", type=int, default=250, metavar="N", help="rows of train and of test (default: 250)")
+    ntk.add_argument(
+        "--max-memory", type=float, default=8e9, metavar="BYTES", help="of the kernel's tiles (default: 8e9)"
+    )
     _add_output_arguments(ntk)
 
     tasks = commands.add_parser("tasks", help="list the tasks", allow_abbrev=False)
@@ -208,7 +211,7 @@ def _ntk(parsed: argparse.Namespace) -> int:
     results = []
     try:
         if directory is not None:
-            own = {name: options[name] for name in ("data_dir", "rows", "overwrite")}
+            own = {name: options[name] for name in ("data_dir", "rows", "max_memory", "overwrite")}
             results.append(run_ntk_of(directory, **own, show_progress=show))
         else:
             for method in methods:

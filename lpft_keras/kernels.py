@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import shutil
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -75,11 +76,14 @@ def run_ntk(
     output_dir: str | Path = "runs",
     *,
     rows: int = 250,
+    max_memory: float = 8e9,
     overwrite: bool = False,
     show_progress: bool | None = None,
     **settings: Any,
 ) -> KernelResult:
     """Compute the neural tangent kernel at the start of a method's fine-tuning stage, on a task's rows.
+
+    A computation that was killed goes on from its last finished segment; a finished one is returned without work.
 
     Args:
         task: As for `lpft_keras.run`, like the arguments up to `output_dir`.
@@ -90,6 +94,7 @@ def run_ntk(
         max_length: Tokens a row.
         output_dir: Where run directories live; the kernel lies in `<run directory>/ntk`.
         rows: Where training or test set have more rows, so many are drawn.
+        max_memory: Bytes that the kernel's tiles may take; see `ntk.empirical_ntk`.
         overwrite: Compute anew, whatever the directory holds.
         show_progress: Whether to show progress bars; None decides by the terminal.
         **settings: Other settings of `lpft_keras.run`: limit, pooling, dropout, dtype, lora_rank, lora_alpha,
@@ -129,6 +134,9 @@ def run_ntk(
             raise InputError(f"{directory} holds a kernel of other settings; overwrite it (--overwrite) or move it")
         log.info("reused the kernel in %s", directory)
         return KernelResult(directory, known["summary"])
+    pieces = directory / "pieces"
+    if overwrite:
+        shutil.rmtree(pieces, ignore_errors=True)
     start = time.monotonic()
     cache = Path(output_dir) / "cache"
     with global_state_kept():
@@ -141,7 +149,14 @@ def run_ntk(
         indices = {name: _draw(len(tokens[name]), rows, seed) for name in ("train", "test")}
         some = {name: tokens[name].take(indices[name]) for name in indices}
         inputs = {name: _inputs(part) for name, part in some.items()}
-        train, test = train_test_ntk(classifier, inputs["train"], inputs["test"], show_progress=show_progress)
+        train, test = train_test_ntk(
+            classifier,
+            inputs["train"],
+            inputs["test"],
+            max_memory=max_memory,
+            directory=pieces,
+            show_progress=show_progress,
+        )
         forward = forward_function(classifier)
         logits = {name: forward(part.tokens)[1] for name, part in some.items()}
     labels = {name: part.labels for name, part in some.items()}
@@ -163,6 +178,7 @@ def run_ntk(
     _draw_figures(directory, train, labels["train"])
     write_json(directory / "environment.json", environment(config["data"], loaded.source))
     write_json(directory / "kernel.json", {"config": config, "summary": summary})
+    shutil.rmtree(pieces, ignore_errors=True)
     return KernelResult(directory, summary)
 
 
@@ -172,7 +188,7 @@ def run_ntk_of(run_directory: str | Path, data_dir: str | Path | None = None, **
     Args:
         run_directory: The run's directory; its settings are taken.
         data_dir: As for `run_ntk`.
-        **options: `rows`, `overwrite` and `show_progress` of `run_ntk`.
+        **options: `rows`, `max_memory`, `overwrite` and `show_progress` of `run_ntk`.
 
     Returns:
         The result, in `<run directory>/ntk`.

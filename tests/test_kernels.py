@@ -95,9 +95,14 @@ def test_the_kernel_of_a_run_directory(tmp_path, capsys):
         (["ntk", "--task", "demo", "--method", "lp"], "no fine-tuning stage"),
         (["ntk", "--task", "dmo"], "did you mean 'demo'"),
         (["ntk", "--task", "demo", "--rows", "1"], "rows must be 2"),
+        (
+            ["ntk", "--task", "demo", "--backbone", "tiny", "--limit", "30", "--max-memory", "1e4"],
+            "max_memory is 10,000",
+        ),
         (["ntk", "/nowhere"], "/nowhere holds no run"),
     ],
 )
-def test_wrong_input_is_one_line_and_status_two(arguments, words, capsys):
+def test_wrong_input_is_one_line_and_status_two(arguments, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     assert words in capsys.readouterr().err.splitlines()[-1]

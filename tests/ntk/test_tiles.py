@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -103,6 +104,9 @@ def start(folder, memory, result):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="what is kept knows nothing of backends; once will do"
+)
 def test_a_killed_kernel_goes_on_and_two_processes_share_one(model, x, tmp_path):
     memory = 8 * _bytes_an_example(model, x)  # 24 examples in tiles of 8: several tiles
     whole, shared = tmp_path / "whole.npz", tmp_path / "shared"
