@@ -10,6 +10,8 @@ from lpft_keras import ntk
 from lpft_keras.cli import main
 from lpft_keras.errors import InputError
 
+pytestmark = pytest.mark.timeout(1500)  # JAX compiles each method's segments
+
 SMALL = {"backbone": "tiny", "max_length": 48, "rows": 20, "limit": 60}
 
 

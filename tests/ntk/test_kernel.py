@@ -13,6 +13,8 @@ from lpft_keras.training.batches import model_inputs
 from tests.helpers import small_classifier, small_tokens
 from tests.ntk import cases
 
+pytestmark = pytest.mark.timeout(1500)  # JAX compiles each model's segments
+
 
 @pytest.fixture(scope="module", params=cases.NAMES)
 def case(request, tmp_path_factory):

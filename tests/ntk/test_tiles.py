@@ -18,6 +18,8 @@ from lpft_keras.ntk.tiles import plan_tiles
 from lpft_keras.training.batches import model_inputs
 from tests.helpers import small_classifier, small_tokens
 
+pytestmark = pytest.mark.timeout(1500)  # JAX compiles each model's segments
+
 
 @pytest.mark.parametrize("square", [True, False])
 @pytest.mark.parametrize(("columns", "others", "capacity"), [(7, 0, 9), (7, 0, 3), (5, 4, 4), (5, 4, 9), (1, 6, 2)])
