@@ -58,7 +58,8 @@ def test_any_memory_gives_the_same_numbers(model, x):
         )
         for ours, theirs in ((inside, whole[0]), (across, whole[1])):
             for a, b in ((ours.pretrain, theirs.pretrain), (ours.finetune, theirs.finetune)):
-                np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+                # Batches of other shapes round otherwise, in float32.
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
 def _bytes_an_example(model, x):
