@@ -96,7 +96,7 @@ def _config(operation: Any) -> str:
     """Return an operation's configuration without names; its identity where it has none."""
     try:
         config = operation.get_config()
-    except NotImplementedError:
+    except (NotImplementedError, AttributeError):
         return f"id {id(operation)}"
 
     return repr({key: value for key, value in config.items() if key != "name"})
