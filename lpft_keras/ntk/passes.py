@@ -135,10 +135,7 @@ class Chain:
         kept = {
             slot for segment in self.problem.segments for slot in [segment.below, *segment.sides] if slot is not None
         }
-        for first in range(0, len(bunch.rows), _CHUNK):
-            # A copy of the last example fills the chunk up: an unlike shape would be compiled anew.
-            rows = np.arange(first, first + min(_CHUNK, len(bunch.rows))).clip(max=len(bunch.rows) - 1)
-            count = min(_CHUNK, len(bunch.rows) - first)
+        for rows, count in _chunks(len(bunch.rows)):
             values: dict[Slot, Any] = {
                 slot: ops.convert_to_tensor(array[rows])
                 for slot, array in zip(network.inputs, bunch.inputs, strict=True)
@@ -177,9 +174,7 @@ class Chain:
         """Yield the gradients of a segment's chosen variables by id, and leave the cotangents for the segment below."""
         cotangents, lower = bunch.cotangents, []
         assert cotangents is not None
-        for first in range(0, len(bunch.rows), _CHUNK):
-            rows = np.arange(first, first + min(_CHUNK, len(bunch.rows))).clip(max=len(bunch.rows) - 1)
-            count = min(_CHUNK, len(bunch.rows) - first)
+        for rows, count in _chunks(len(bunch.rows)):
             sides = [
                 ops.convert_to_tensor(bunch.values[slot][rows] if slot.batched else bunch.values[slot])
                 for slot in segment.sides
@@ -190,6 +185,16 @@ class Chain:
             if pulled.below is not None:
                 lower.append(pulled.below[:count])
         bunch.cotangents = np.concatenate(lower) if lower else None
+
+
+def _chunks(total: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the numbers of the examples of each chunk, and how many of them are its own.
+
+    Copies of the last example fill the last chunk up: an unlike shape would be compiled anew.
+    """
+    size = min(_CHUNK, total)
+    for first in range(0, total, size):
+        yield np.arange(first, first + size).clip(max=total - 1), min(size, total - first)
 
 
 def _blocks(segment: Segment, pulled: Pulled, count: int) -> Iterator[tuple[int, Block]]:
