@@ -1,6 +1,7 @@
 """Result tables for a terminal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -36,11 +37,7 @@ def print_results(results: Sequence["RunResult"]) -> None:
             rest = (f"{summary['temperature']:.2f}", f"{summary['seconds']:.0f} s") if number == 0 else ("", "")
             values = (f"{metrics[name]:.3f}" for name in ("accuracy", "macro_f1", "nll", "brier", "ece", "mce"))
             table.add_row(*own, escape(split), *values, *rest, end_section=last)
-    console = Console()
-    console.width = max(console.width, 80)  # a table squeezed narrower than its numbers says nothing
-    console.print(table)
-    for result in results:
-        console.print(f"[dim]{escape(str(result.directory))}[/dim]", soft_wrap=True)
+    _show(table, [result.directory for result in results])
 
 
 def print_tasks(tasks: Sequence["Task"]) -> None:
@@ -91,8 +88,13 @@ def print_kernels(results: Sequence["KernelResult"]) -> None:
             table.add_row(
                 own[0], shown[name], own[1], str(kernel["rank"]), norm, *accuracies, ratio, end_section=name == "total"
             )
+    _show(table, [result.directory for result in results])
+
+
+def _show(table: Table, directories: Sequence[Path]) -> None:
+    """Print a table of numbers, and where they lie."""
     console = Console()
-    console.width = max(console.width, 80)
+    console.width = max(console.width, 80)  # a table squeezed narrower than its numbers says nothing
     console.print(table)
-    for result in results:
-        console.print(f"[dim]{escape(str(result.directory))}[/dim]", soft_wrap=True)
+    for directory in directories:
+        console.print(f"[dim]{escape(str(directory))}[/dim]", soft_wrap=True)
