@@ -1,6 +1,7 @@
 """Neural tangent kernels of Keras classifiers. Knows nothing of tasks or text: arrays and models in, arrays out."""
 
-from lpft_keras.ntk.kernel import NTK, empirical_ntk, train_test_ntk
+from lpft_keras.ntk.computation import NTK
+from lpft_keras.ntk.kernel import empirical_ntk, train_test_ntk
 from lpft_keras.ntk.regression import KernelRegression
 from lpft_keras.ntk.statistics import (
     alignment,

@@ -1,6 +1,6 @@
 """A Keras model as a flat list of layer calls: nested functional and sequential models opened, the head taken off."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -149,6 +149,25 @@ def replaced_calls(functions: dict[keras.layers.Layer, Callable]) -> Iterator[No
     finally:
         for layer in functions:
             object.__delattr__(layer, "call")
+
+
+@contextmanager
+def computing_in(dtype: str, layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
+    """Let layers compute in another dtype for a while, whatever their policies say; their variables stay as they are.
+
+    Args:
+        dtype: "float32" or "float64".
+        layers: The layers, those inside others too.
+    """
+    policy = keras.DTypePolicy(dtype)
+    before = {layer: layer._dtype_policy for layer in layers if type(layer._dtype_policy) is keras.DTypePolicy}
+    for layer in before:
+        object.__setattr__(layer, "_dtype_policy", policy)
+    try:
+        yield
+    finally:
+        for layer, own in before.items():
+            object.__setattr__(layer, "_dtype_policy", own)
 
 
 class _UpToHead:

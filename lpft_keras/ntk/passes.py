@@ -9,7 +9,7 @@ from keras import ops
 
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.blocks import Block, Rows, gram
-from lpft_keras.ntk.graph import Slot, run
+from lpft_keras.ntk.graph import Slot
 from lpft_keras.ntk.jacobian import Pulled
 from lpft_keras.ntk.problem import Problem
 from lpft_keras.ntk.segments import Segment
@@ -47,11 +47,13 @@ class Chain:
 
     Attributes:
         problem: The model and its examples.
-        group: Gives the name of the group for a variable's path; None puts all into one, named "".
+        group: Gives the name of the group for a variable's path.
+        bits: As `gram` takes it.
     """
 
     problem: Problem
-    group: Callable[[str], str] | None = None
+    group: Callable[[str], str]
+    bits: int | None = None
 
     def tile(
         self,
@@ -82,7 +84,7 @@ class Chain:
         for bunch in bunches:
             self._forward(bunch)
         advance()
-        head = ops.convert_to_numpy(self.problem.network.head.kernel).astype("float32")
+        head = self.problem.head
         for bunch in bunches:
             bunch.cotangents = np.broadcast_to(head.T, (len(bunch.rows), *head.T.shape))
         groups: Groups = {}
@@ -104,31 +106,6 @@ class Chain:
         inner = features @ features[:columns].T + (1.0 if self.problem.network.head.use_bias else 0.0)
         return {"pretrain": np.einsum("ij,cd->icjd", inner, np.eye(head.shape[1])), **groups}
 
-    def bytes_an_example(self) -> int:
-        """Return how many bytes a tile holds for each example, at most: an example of full length is looked at.
-
-        What every segment reads, and of the greatest segment what goes into its taps and C gradients of what comes out,
-        of its cotangents, and of the variables that no tap covers.
-        """
-        classes = self.problem.network.head.kernel.shape[1]
-        values: dict[Slot, Any] = {
-            slot: ops.convert_to_tensor(array[:1])
-            for slot, array in zip(self.problem.network.inputs, self.problem.inputs, strict=True)
-        }
-        run(self.problem.fixed, values)
-        read, greatest = 0, 0
-        for segment in self.problem.segments:
-            below = values[segment.below] if segment.below is not None else None
-            sides = [values[slot] for slot in segment.sides]
-            direct, others = segment.values()
-            values[segment.above], records = segment(direct, others, below, sides)
-            entered = sum(_size(record.seen) for record in records)
-            back = sum(_size(record.output) for record in records) + sum(_size(value) for value in direct)
-            back += _size(values[segment.above]) + (0 if below is None else _size(below))
-            greatest = max(greatest, entered + classes * back)
-            read += sum(_size(side) for side in sides) + (0 if below is None else _size(below))
-        return read + greatest
-
     def _forward(self, bunch: Bunch) -> None:
         """Fill in what the segments read, and the features."""
         network, pieces, constant = self.problem.network, [], {}
@@ -140,7 +117,7 @@ class Chain:
                 slot: ops.convert_to_tensor(array[rows])
                 for slot, array in zip(network.inputs, bunch.inputs, strict=True)
             }
-            run(self.problem.fixed, values)
+            self.problem.run_fixed(values)
             for segment in self.problem.segments:
                 sides = [values[slot] for slot in segment.sides]
                 below = values[segment.below] if segment.below is not None else None
@@ -165,8 +142,8 @@ class Chain:
                 blocks.setdefault(number, []).append(block)
         share: Groups = {}
         for variable in segment.chosen:
-            name = f"finetune/{self.group(variable.path) if self.group else ''}"
-            kernel = gram(blocks.pop(id(variable)), columns, square)
+            name = f"finetune/{self.group(variable.path)}"
+            kernel = gram(blocks.pop(id(variable)), columns, square, self.bits)
             share[name] = share[name] + kernel if name in share else kernel
         return share
 
@@ -213,6 +190,46 @@ def _host(tensor: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(tensor))
 
 
+def survey(problem: Problem) -> int:
+    """Look at one example of full length, twice.
+
+    Returns:
+        How many bytes a tile holds for each example, at most: what every segment reads, and of the greatest segment
+        what goes into its taps and C gradients of what comes out, of its cotangents, and of the variables that no tap
+        covers.
+
+    Raises:
+        InputError: The features differ between the two calls: the kernel of what is random is that of no function.
+    """
+    (first, size), (second, _) = _look(problem, 0), _look(problem, 1)
+    if not np.array_equal(first, second, equal_nan=True):
+        raise InputError("the model differs between two calls on the same example, though dropout is off")
+    return size
+
+
+def _look(problem: Problem, shift: int) -> tuple[np.ndarray, int]:
+    """Return the features of the first example, with states of random numbers so far on, and the bytes held for it."""
+    values: dict[Slot, Any] = {
+        slot: ops.convert_to_tensor(array[:1])
+        for slot, array in zip(problem.network.inputs, problem.inputs, strict=True)
+    }
+    problem.run_fixed(values)
+    read, greatest = 0, 0
+    for segment in problem.segments:
+        direct, others = segment.values()
+        pairs = zip(segment.others, others, strict=True)
+        others = [value + shift if v.name == "seed_generator_state" else value for v, value in pairs]
+        below = None if segment.below is None else values[segment.below]
+        sides = [values[slot] for slot in segment.sides]
+        values[segment.above], records = segment(direct, others, below, sides)
+        entered = sum(_size(record.seen) for record in records)
+        back = sum(_size(record.output) for record in records) + sum(_size(value) for value in direct)
+        back += _size(values[segment.above]) + (0 if below is None else _size(below))
+        greatest = max(greatest, entered + problem.classes * back)
+        read += sum(_size(side) for side in sides) + (0 if below is None else _size(below))
+    return _host(values[problem.network.features]), (read + greatest) * np.dtype(problem.dtype).itemsize
+
+
 def bunches_of(problem: Problem, examples: np.ndarray, first: int = 0) -> list[Bunch]:
     """Group some examples by length, and cut off the columns that a group does not use.
 
@@ -227,10 +244,14 @@ def bunches_of(problem: Problem, examples: np.ndarray, first: int = 0) -> list[B
         return [Bunch(first + places, [array[examples] for array in inputs])]
     full = max(array.shape[1] for array in inputs if array.ndim == 2)
     order = np.argsort(lengths[examples], kind="stable")
-    bunches = []
+    by_width: dict[int, list[np.ndarray]] = {}
     for some in np.array_split(order, min(_BUCKETS, -(-len(examples) // 4))):
+        width = min(full, -(-int(lengths[examples[some]].max()) // 8) * 8)
+        by_width.setdefault(width, []).append(some)
+    bunches = []
+    for width, parts in by_width.items():
+        some = np.concatenate(parts)
         rows = examples[some]
-        width = min(full, -(-int(lengths[rows].max()) // 8) * 8)
         cut = [
             array[rows][:, :width] if array.ndim == 2 and array.shape[1] == full else array[rows] for array in inputs
         ]
@@ -239,4 +260,4 @@ def bunches_of(problem: Problem, examples: np.ndarray, first: int = 0) -> list[B
 
 
 def _size(tensor: Any) -> int:
-    return int(np.prod(tensor.shape)) * 4
+    return int(np.prod(tensor.shape))

@@ -1,17 +1,18 @@
 """What a kernel is asked of: a model taken apart, its examples as arrays, the variables; all checked before work."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.graph import Call, Network, take_apart
+from lpft_keras.ntk.graph import Call, Network, Slot, computing_in, run, take_apart
 from lpft_keras.ntk.jacobian import Jacobian, make_jacobian
-from lpft_keras.ntk.segments import Segment, chain
+from lpft_keras.ntk.segments import Segment, chain, value_of, variables_as, variables_of
 
 Choice = Callable[[keras.Variable], bool] | Iterable[keras.Variable]
 
@@ -28,7 +29,9 @@ class Problem:
         counts: How many examples each data set has.
         inputs: One array an input of the network, the examples of all data sets.
         lengths: How many columns each example uses; None where there is no padding mask.
+        dtype: What everything is computed in, "float32" or "float64".
         jacobian: The backend's derivatives, with what was compiled for this model before.
+        layers: All layers of the model.
     """
 
     network: Network
@@ -38,21 +41,44 @@ class Problem:
     counts: list[int]
     inputs: list[np.ndarray]
     lengths: np.ndarray | None
+    dtype: str
     jacobian: Jacobian
+    layers: list[keras.layers.Layer]
 
     @property
     def classes(self) -> int:
         """How many logits there are."""
         return self.network.head.kernel.shape[1]
 
+    @property
+    def head(self) -> np.ndarray:
+        """The kernel of the head, [h, C]."""
+        return np.asarray(ops.convert_to_numpy(self.network.head.kernel)).astype(self.dtype)
 
-def pose(model: keras.Model, data: Sequence[Any], variables: Choice | None) -> Problem:
+    def run_fixed(self, values: dict[Slot, Any]) -> None:
+        """Compute what no chosen variable lies under, reading and writing tensors in `values`."""
+        with variables_as([(variable, value_of(variable, self.dtype)) for variable in variables_of(self.fixed)]):
+            run(self.fixed, values)
+
+    def computing(self) -> ExitStack:
+        """Let the model compute in the problem's dtype while the context is entered."""
+        stack = ExitStack()
+        stack.enter_context(computing_in(self.dtype, self.layers))
+        if self.dtype == "float64":
+            from lpft_keras.ntk.jacobian.tensorflow import float64_gelu
+
+            stack.enter_context(float64_gelu())
+        return stack
+
+
+def pose(model: keras.Model, data: Sequence[Any], variables: Choice | None, dtype: str = "float32") -> Problem:
     """Take a model apart and check it with its examples.
 
     Args:
         model: A Keras model that ends in a Dense head.
         data: Data sets, each as the model takes its examples.
         variables: As `empirical_ntk` takes it.
+        dtype: What is computed in.
 
     Returns:
         The problem.
@@ -60,6 +86,12 @@ def pose(model: keras.Model, data: Sequence[Any], variables: Choice | None) -> P
     Raises:
         InputError: The model, the examples or the variables won't do.
     """
+    if dtype == "float64" and keras.backend.backend() != "tensorflow":
+        # Its type promotion takes a float64 tensor and a float32 constant for float32.
+        raise InputError(
+            f'dtype="float64" needs TensorFlow (KERAS_BACKEND=tensorflow): on {keras.backend.backend()}, Keras takes '
+            "normalisation and activations of float64 numbers in float32"
+        )
     network = take_apart(model, data[0])
     arrays = [network.arrays(x) for x in data]
     counts = [_count(part) for part in arrays]
@@ -67,10 +99,10 @@ def pose(model: keras.Model, data: Sequence[Any], variables: Choice | None) -> P
     inputs = [_joined(parts, padded=bool(lengths)) for parts in zip(*arrays, strict=True)]
     chosen = _chosen(model, network, variables)
     _check_weights(model)
-    _refuse_noise(model, data[0])
-    fixed, segments = chain(network, chosen)
+    fixed, segments = chain(network, chosen, dtype)
     joined = np.concatenate(lengths) if lengths else None
-    return Problem(network, fixed, segments, chosen, counts, inputs, joined, _kept_jacobian(model))
+    layers = list(model._flatten_layers())
+    return Problem(network, fixed, segments, chosen, counts, inputs, joined, dtype, _kept_jacobian(model), layers)
 
 
 def _kept_jacobian(model: keras.Model) -> Jacobian:
@@ -138,14 +170,6 @@ def _chosen(model: keras.Model, network: Network, variables: Choice | None) -> l
     if not found:
         raise InputError("variables= chooses none of the variables below the head")
     return found
-
-
-def _refuse_noise(model: keras.Model, x: Any) -> None:
-    """Call the model twice: the kernel of a model that is random would be of no function."""
-    few = tree.map_structure(lambda array: ops.convert_to_tensor(np.asarray(array)[:2]), x)
-    first, second = (np.asarray(ops.convert_to_numpy(model(few, training=False))) for _ in range(2))
-    if not np.array_equal(first, second, equal_nan=True):
-        raise InputError(f"model {model.name!r} differs between two calls on the same examples, though dropout is off")
 
 
 def _check_weights(model: keras.Model) -> None:

@@ -1,6 +1,6 @@
 """A network as a chain of segments, each a function of one tensor from below, its variables, and side inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,25 @@ from keras import ops
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.graph import Call, Network, Slot, run
 from lpft_keras.ntk.taps import Record, Tap, find_taps, tapped
+
+
+def variables_of(calls: Sequence[Call]) -> list[keras.Variable]:
+    """Return all variables that some calls read, each once."""
+    return list({id(v): v for call in calls for layer in call.layers for v in layer.variables}.values())
+
+
+def value_of(variable: keras.Variable, dtype: str) -> Any:
+    """Return a variable's value as a tensor of the backend, real numbers in `dtype`."""
+    floating = keras.backend.is_float_dtype(variable.dtype)
+    return ops.convert_to_tensor(variable.value, dtype=dtype if floating else None)
+
+
+def variables_as(pairs: Iterable[tuple[keras.Variable, Any]]) -> keras.StatelessScope:
+    """Return a context in which variables have other values, of any dtype."""
+    scope = keras.StatelessScope()
+    # Past the scope's own check, which casts values to the variables' dtype.
+    scope.state_mapping = {id(variable): value for variable, value in pairs}
+    return scope
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +43,7 @@ class Segment:
         sides: Other slots it reads: token ids, masks, and whatever no chosen variable lies under.
         above: The slot of what it gives.
         chosen: The variables whose kernel is asked for.
+        dtype: What it is computed in.
         taps: Layers whose variables' gradients are made from what goes in and what comes back.
     """
 
@@ -33,6 +53,7 @@ class Segment:
     sides: tuple[Slot, ...]
     above: Slot
     chosen: tuple[keras.Variable, ...]
+    dtype: str
     taps: tuple[Tap, ...] = field(default=())
 
     @cached_property
@@ -45,12 +66,11 @@ class Segment:
     def others(self) -> tuple[keras.Variable, ...]:
         """All other variables that the segment reads."""
         direct = {id(variable) for variable in self.direct}
-        found = {id(v): v for call in self.calls for layer in call.layers for v in layer.variables}
-        return tuple(variable for key, variable in found.items() if key not in direct)
+        return tuple(variable for variable in variables_of(self.calls) if id(variable) not in direct)
 
     def values(self) -> tuple[list[Any], list[Any]]:
         """Return the present values of `direct` and `others`, as tensors of the backend."""
-        direct, others = ([ops.convert_to_tensor(v.value) for v in part] for part in (self.direct, self.others))
+        direct, others = ([value_of(v, self.dtype) for v in part] for part in (self.direct, self.others))
         return direct, others
 
     def __call__(self, direct, others, below, sides, adjust=None) -> tuple[Any, list[Record]]:
@@ -66,14 +86,11 @@ class Segment:
         Returns:
             What it gives, [examples, ...], and a record a tapped call.
         """
-        scope = keras.StatelessScope()
-        # Past the scope's own check, which casts values to the variables' dtype.
-        pairs = [*zip(self.direct, direct, strict=True), *zip(self.others, others, strict=True)]
-        scope.state_mapping = {id(variable): value for variable, value in pairs}
         values = dict(zip(self.sides, sides, strict=True))
         if self.below is not None:
             values[self.below] = below
-        with scope, tapped(self.taps, adjust) as records:
+        pairs = [*zip(self.direct, direct, strict=True), *zip(self.others, others, strict=True)]
+        with variables_as(pairs), tapped(self.taps, adjust) as records:
             run(self.calls, values)
         return values[self.above], records
 
@@ -102,7 +119,7 @@ def _config(operation: Any) -> str:
     return repr({key: value for key, value in config.items() if key != "name"})
 
 
-def chain(network: Network, chosen: Sequence[keras.Variable]) -> tuple[list[Call], list[Segment]]:
+def chain(network: Network, chosen: Sequence[keras.Variable], dtype: str) -> tuple[list[Call], list[Segment]]:
     """Cut a network into what lies below all chosen variables, and a chain of segments above.
 
     A cut lies where one tensor alone carries all that depends on the chosen variables, and no variable is used on both
@@ -111,6 +128,7 @@ def chain(network: Network, chosen: Sequence[keras.Variable]) -> tuple[list[Call
     Args:
         network: The network.
         chosen: Variables whose kernel is asked for, all of them used by the network.
+        dtype: What the segments are computed in.
 
     Returns:
         The calls that no chosen variable lies under, which are computed once, and the segments, lowest first.
@@ -150,15 +168,16 @@ def chain(network: Network, chosen: Sequence[keras.Variable]) -> tuple[list[Call
         # What follows the last variables belongs to the top segment.
         if last or (seen and rest and closed and len(live) == 1 and all(s.batched and s.floating for s in live)):
             above = network.features if last else next(iter(live))
-            segments.append(_segment(part, below, above, [v for v in chosen if id(v) in seen]))
+            segments.append(_segment(part, below, above, [v for v in chosen if id(v) in seen], dtype))
             below, part, seen = above, [], set()
     return fixed, segments
 
 
-def _segment(calls: list[Call], below: Slot | None, above: Slot, chosen: list[keras.Variable]) -> Segment:
+def _segment(calls: list[Call], below: Slot | None, above: Slot, chosen: list[keras.Variable], dtype: str) -> Segment:
     made = {slot for call in calls for slot in call.outputs}
     read = dict.fromkeys(slot for call in calls for slot in call.inputs)
     sides = tuple(slot for slot in read if slot not in made and slot is not below)
     names = [call.operation.name for call in calls if call.layers and any(layer.variables for layer in call.layers)]
     taps = find_taps([layer for call in calls for layer in call.layers], chosen)
-    return Segment("+".join(names) or "features", tuple(calls), below, sides, above, tuple(chosen), tuple(taps))
+    name = "+".join(names) or "features"
+    return Segment(name, tuple(calls), below, sides, above, tuple(chosen), dtype, tuple(taps))

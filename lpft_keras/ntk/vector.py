@@ -1,5 +1,6 @@
 """The kernel times a vector, without the kernel: one gradient over all columns, one directional derivative a row."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -7,10 +8,13 @@ import numpy as np
 from keras import ops
 
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.graph import Slot, run
-from lpft_keras.ntk.passes import Bunch, bunches_of
+from lpft_keras.ntk.graph import Slot
+from lpft_keras.ntk.passes import Bunch, bunches_of, survey
 from lpft_keras.ntk.problem import Choice, Problem, pose
 from lpft_keras.ntk.segments import Segment
+
+# Examples that are differentiated at once.
+_CHUNK = 16
 
 
 def vector_product(
@@ -41,11 +45,16 @@ def vector_product(
     if vector.shape != (len(columns), problem.classes):
         raise InputError(f"the vector must have the shape {(len(columns), problem.classes)}, not {vector.shape}")
     whole = _whole(problem)
-    head = np.asarray(ops.convert_to_numpy(problem.network.head.kernel), "float64")
+    with problem.computing():
+        survey(problem)
+        return _product(problem, whole, own, columns, vector)
 
+
+def _product(problem: Problem, whole: Segment, own: np.ndarray, columns: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    head = problem.head.astype("float64")
     gradient: list[Any] | None = None
     of_columns = np.zeros((head.shape[0], problem.classes))
-    for bunch in bunches_of(problem, columns):
+    for bunch in _few(problem, columns):
         cotangents = (vector[bunch.rows] @ head.T).astype("float32")
         features, found = problem.jacobian.gradient(whole, _sides(problem, whole, bunch), cotangents)
         of_columns += features.astype("float64").T @ vector[bunch.rows]
@@ -53,10 +62,16 @@ def vector_product(
     assert gradient is not None
     result = np.empty((len(own), problem.classes))
     constant = vector.sum(axis=0) if problem.network.head.use_bias else 0.0
-    for bunch in bunches_of(problem, own):
+    for bunch in _few(problem, own):
         features, change = problem.jacobian.push_forward(whole, _sides(problem, whole, bunch), gradient)
         result[bunch.rows] = features.astype("float64") @ of_columns + constant + change.astype("float64") @ head
     return result
+
+
+def _few(problem: Problem, examples: np.ndarray) -> Iterator[Bunch]:
+    """Yield bunches of so few examples that what is kept of them for their gradient stays small."""
+    for first in range(0, len(examples), _CHUNK):
+        yield from bunches_of(problem, examples[first : first + _CHUNK], first)
 
 
 def _whole(problem: Problem) -> Segment:
@@ -64,12 +79,12 @@ def _whole(problem: Problem) -> Segment:
     calls = tuple(call for segment in problem.segments for call in segment.calls)
     made = {slot for call in calls for slot in call.outputs}
     sides = dict.fromkeys(slot for call in calls for slot in call.inputs if slot not in made)
-    return Segment("all", calls, None, tuple(sides), problem.network.features, tuple(problem.chosen))
+    return Segment("all", calls, None, tuple(sides), problem.network.features, tuple(problem.chosen), problem.dtype)
 
 
 def _sides(problem: Problem, whole: Segment, bunch: Bunch) -> list[Any]:
     values: dict[Slot, Any] = {
         slot: ops.convert_to_tensor(array) for slot, array in zip(problem.network.inputs, bunch.inputs, strict=True)
     }
-    run(problem.fixed, values)
+    problem.run_fixed(values)
     return [values[slot] for slot in whole.sides]

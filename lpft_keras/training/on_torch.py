@@ -1,16 +1,13 @@
 """What makes a training step on PyTorch faster on a CPU, without changing the mathematics.
 
 On a small model, Keras's own Adam, clipping, and one dense embedding gradient a micro-batch move so much memory that
-they took a third of the step. And PyTorch multiplies float32 matrices by MKL, which uses half the width of an AMD
-processor with AVX-512; oneDNN, which PyTorch has aboard too, uses all of it.
+they took a third of the step. Products are by `torch_products`.
 """
 
 import keras
 import torch
-from torch.overrides import TorchFunctionMode
 
-# Elsewhere the two libraries are equals, or oneDNN is missing.
-_ONE_DNN = torch.backends.cpu.get_cpu_capability() == "AVX512" and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+from lpft_keras.torch_products import OneDnnProducts
 
 
 @keras.saving.register_keras_serializable(package="lpft_keras")
@@ -64,35 +61,7 @@ class _Dense(torch.autograd.Function):
         return gradient.to_dense() if gradient.is_sparse else gradient
 
 
-def _product(x, y):
-    return torch.ops.mkldnn._linear_pointwise(x, y.T, None, "none", [], "")
-
-
-class _MatMul(torch.autograd.Function):
-    """The product of two matrices, and both its gradients, by oneDNN."""
-
-    @staticmethod
-    def forward(ctx, x, kernel):
-        ctx.save_for_backward(x, kernel)
-        return _product(x, kernel)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        x, kernel = ctx.saved_tensors
-        return tuple(
-            _product(*pair) if needed else None
-            for needed, pair in zip(ctx.needs_input_grad, ((gradient, kernel.T), (x.T, gradient)), strict=True)
-        )
-
-
-def _contracted(equation: str, axes: int) -> int:
-    """Return how many last axes of x meet the first of a kernel in x @ kernel written as an einsum; 0 if it is not."""
-    inputs, output = equation.split("->")
-    x, kernel = inputs.split(",")
-    return next((n for n in range(1, axes) if x[-n:] == kernel[:n] and output == x[:-n] + kernel[n:]), 0)
-
-
-class _FastOnCpu(TorchFunctionMode):
+class _FastOnCpu(OneDnnProducts):
     """Sends a forward pass's products with kernels, and look-ups in tables, their faster ways.
 
     Look-ups give sparse gradients, whose sum is made dense once, not once a look-up.
@@ -109,14 +78,7 @@ class _FastOnCpu(TorchFunctionMode):
             if id(table) not in self._tables:
                 self._tables[id(table)] = _Dense.apply(table)
             return func(indices, self._tables[id(table)], **{**kwargs, "sparse": True})
-        if func in (torch.matmul, torch.einsum) and _ONE_DNN and not kwargs:
-            *equation, x, kernel = args
-            axes = _contracted(equation[0], kernel.ndim) if equation else int(kernel.ndim == 2)
-            if axes and x.device.type == "cpu" and x.dtype == kernel.dtype == torch.float32:
-                inner = kernel.shape[:axes].numel()
-                result = _MatMul.apply(x.reshape(-1, inner), kernel.reshape(inner, -1))
-                return result.reshape(*x.shape[: x.ndim - axes], *kernel.shape[axes:])
-        return func(*args, **kwargs)
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 class MicroBatched(keras.Model):

@@ -45,6 +45,7 @@ def transformer(kind, directory, lora=False):
     import torch
     import transformers
 
+    torch.manual_seed(0)
     sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     sizes |= {"intermediate_size": 48, "max_position_embeddings": 18, "attn_implementation": "eager"}
     if kind == "roberta":

@@ -88,6 +88,19 @@ def test_a_changed_model_or_data_set_is_refused(model, x, tmp_path):
         ntk.empirical_ntk(model, x, directory=tmp_path)
 
 
+@pytest.mark.slow
+def test_workers_share_what_one_does_alone(model, x, tmp_path):
+    """With variables and parts chosen by functions of the caller, which other processes have to be told of."""
+    arguments = {"variables": lambda variable: "bias" in variable.path, "parts": lambda path: path.split("/")[0]}
+    alone = ntk.empirical_ntk(model, x, **arguments)
+    shared = ntk.empirical_ntk(model, x, workers=2, directory=tmp_path, **arguments)
+    assert len(list(tmp_path.glob("tile-*-whole.npz"))) == 3
+    assert set(shared.parts) == set(alone.parts)
+    np.testing.assert_allclose(shared.finetune, alone.finetune, rtol=0, atol=1e-5 * np.abs(alone.finetune).max())
+    one_by_name = ntk.empirical_ntk(model, x, workers=["cpu:0"], **arguments)
+    np.testing.assert_allclose(one_by_name.finetune, alone.finetune, rtol=0, atol=1e-5 * np.abs(alone.finetune).max())
+
+
 SCRIPT = """
 import sys
 import numpy as np

@@ -3,24 +3,51 @@
 No `vectorized_map`: with oneDNN, TensorFlow 2.21 computes wrong numbers or crashes there (measured).
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.tensorflow import nn as keras_nn  # not exported
 
 from lpft_keras.ntk.jacobian import Pulled, one_by_one
 from lpft_keras.ntk.segments import Segment
+
+
+@contextmanager
+def float64_gelu() -> Iterator[None]:
+    """Let Keras compute GELU in float64 to its last digit: `tf.nn.gelu` rounds its constants to float32."""
+
+    def gelu(x, approximate=True):
+        if approximate:
+            return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return 0.5 * x * (1 + tf.math.erf(x / math.sqrt(2)))
+
+    original, keras_nn.gelu = keras_nn.gelu, gelu
+    try:
+        yield
+    finally:
+        keras_nn.gelu = original
 
 
 class TensorFlowJacobian:
     """See `Jacobian`."""
 
     def __init__(self):
+        self._forward: dict[Any, Any] = {}
         self._compiled: dict[Any, Any] = {}
 
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
         """See `Jacobian.forward`."""
-        return segment(*segment.values(), below, sides)[0]
+        if segment.likeness not in self._forward:
+            self._forward[segment.likeness] = tf.function(
+                lambda direct, others, below, sides: segment(direct, others, below, sides)[0],
+                reduce_retracing=False,
+                autograph=False,
+            )
+        return self._forward[segment.likeness](*segment.values(), below, sides)
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""

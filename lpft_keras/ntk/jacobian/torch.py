@@ -8,6 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lpft_keras.ntk.jacobian import Pulled, one_by_one
 from lpft_keras.ntk.segments import Segment
+from lpft_keras.torch_products import OneDnnProducts
 
 
 class TorchJacobian:
@@ -15,7 +16,7 @@ class TorchJacobian:
 
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
         """See `Jacobian.forward`."""
-        with torch.no_grad():
+        with torch.no_grad(), OneDnnProducts():
             return segment(*segment.values(), below, sides)[0]
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
@@ -34,7 +35,7 @@ class TorchJacobian:
         """See `Jacobian.gradient`."""
         direct, others = ([value.detach() for value in part] for part in segment.values())
         direct = [value.requires_grad_() for value in direct]
-        with torch.enable_grad():
+        with torch.enable_grad(), OneDnnProducts():
             above = segment(direct, others, None, sides)[0]
         weights = torch.as_tensor(cotangents, device=above.device)
         found = torch.autograd.grad(above, direct, weights, allow_unused=True, materialize_grads=True)
@@ -57,7 +58,7 @@ def _pull(segment: Segment, direct, others, below, sides, cotangents: np.ndarray
     def listen(number, output):
         return output if output.requires_grad else output.detach().requires_grad_()
 
-    with torch.enable_grad():
+    with torch.enable_grad(), OneDnnProducts():
         above, records = segment(direct, others, lower[0] if lower else None, sides, listen)
     targets = [*direct, *(record.output for record in records), *lower]
     weights = torch.as_tensor(cotangents, device=above.device).to(above.dtype)

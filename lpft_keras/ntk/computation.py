@@ -1,0 +1,254 @@
+"""One computation of a kernel: its tiles one after the other, or shared by processes, and put together."""
+
+import importlib
+import itertools
+import pickle
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import keras
+import numpy as np
+from joblib import Parallel, delayed
+from keras import ops
+
+from lpft_keras import __version__
+from lpft_keras.errors import InputError, first_line, unknown_name
+from lpft_keras.ntk.parts import grouping
+from lpft_keras.ntk.passes import Chain, Groups, survey
+from lpft_keras.ntk.problem import Choice, pose
+from lpft_keras.ntk.tiles import Store, Tile, plan_tiles
+from lpft_keras.progress import progress_bar, shows_progress
+from lpft_keras.storage import fingerprint
+
+# By the names of `dtype`: what is computed in, and the bits of mantissa that are left before products.
+_WIDTHS: dict[str, tuple[str, int | None]] = {
+    "float32": ("float32", None),
+    "float64": ("float64", None),
+    "tensorfloat32": ("float32", 10),
+    "bfloat16": ("float32", 7),
+}
+
+
+@dataclass(frozen=True)
+class NTK:
+    """A neural tangent kernel, P + F (Tomihari and Sato 2024, Proposition 1).
+
+    Attributes:
+        pretrain: P, the part of the head: (<phi(x), phi(x')> + 1) I_C; float64 array of shape [N1, C, N2, C].
+        finetune: F, the part of the backbone: V J(x) J(x')^T V^T; likewise.
+        parts: F of groups of variables by name, which add up to it; empty where none were asked for.
+    """
+
+    pretrain: np.ndarray
+    finetune: np.ndarray
+    parts: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def total(self) -> np.ndarray:
+        """P + F."""
+        return self.pretrain + self.finetune
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keyword arguments of `empirical_ntk`."""
+
+    variables: Choice | None
+    parts: str | Callable[[str], str] | None
+    dtype: str
+    max_memory: float
+    directory: str | Path | None
+    workers: int | Sequence[str]
+    show_progress: bool | None
+
+
+def compute(model: keras.Model, data: Sequence[Any], square: bool, options: Options) -> list[NTK]:
+    """Compute the kernel of some data sets with the first of them.
+
+    Args:
+        model: As `empirical_ntk` takes it.
+        data: The data sets.
+        square: Whether the first one's kernel with itself is wanted.
+        options: All else.
+
+    Returns:
+        The kernel [N, C, N1, C] of each data set; without `square`, the first one's means nothing.
+
+    Raises:
+        InputError: As `empirical_ntk`.
+    """
+    computation = _Computation(model, data, square, options)
+    devices = [None] * options.workers if isinstance(options.workers, int) else list(options.workers)
+    if not devices:
+        raise InputError("workers must be 1 or more, or name the device of each")
+    with computation.problem.computing(), ExitStack() as stack:
+        capacity = computation.capacity(len(devices))
+        if devices != [None]:
+            if options.directory is None:
+                computation.options = replace(options, directory=stack.enter_context(TemporaryDirectory()))
+            _share(computation, capacity, devices)
+        kernel = computation.run(capacity)
+    edges = np.cumsum([0, *computation.problem.counts])
+    return [
+        NTK(
+            kernel.pretrain[start:stop],
+            kernel.finetune[start:stop],
+            {name: part[start:stop] for name, part in kernel.parts.items()},
+        )
+        for start, stop in itertools.pairwise(edges)
+    ]
+
+
+def _share(computation: "_Computation", capacity: int, devices: Sequence[str | None]) -> None:
+    """Let processes compute the tiles into the directory. The first one shows the progress of all."""
+    model, options = computation.model, computation.options
+    # In another process variables are others, told by their places, and classes are registered once they are imported.
+    chosen = {id(variable) for variable in computation.problem.chosen}
+    places = [number for number, variable in enumerate(model.variables) if id(variable) in chosen]
+    modules = sorted({type(layer).__module__ for layer in computation.problem.layers} - {"__main__"})
+    shows = shows_progress(options.show_progress)
+    pickled = _pickled(model)
+    jobs = []
+    for number, device in enumerate(devices):
+        own = replace(options, variables=None, show_progress=shows and number == 0)
+        work = (pickled, modules, places, device, computation.data, computation.square, own, capacity)
+        jobs.append(delayed(_work)(*work))
+    Parallel(n_jobs=len(jobs), backend="loky")(jobs)
+
+
+def _pickled(model: keras.Model) -> bytes:
+    """Return a model as bytes, or say that what comes out of them is another one, as where adapters were put in."""
+    reason = "it is not the same after saving and loading, as where adapters were put into its layers"
+    try:
+        pickled = pickle.dumps(model)
+        values, others = (fingerprint(_weights(each)) for each in (model, pickle.loads(pickled)))
+    except Exception as error:  # whatever Keras or the model's own classes raise
+        values, others, reason = "", None, first_line(error)
+    if values != others:
+        raise InputError(
+            f"model {model.name!r} can't be sent to other processes: {reason}; give workers=1, or start processes of "
+            "your own on one directory"
+        )
+    return pickled
+
+
+def _weights(model: keras.Model) -> list[np.ndarray]:
+    """Return all values that a kernel may depend on."""
+    return [ops.convert_to_numpy(v) for v in model.variables if v.name != "seed_generator_state"]
+
+
+def _work(pickled: bytes, modules, places: list[int], device: str | None, data, square: bool, options, capacity: int):
+    """Compute what tiles nobody else is at."""
+    for module in modules:
+        importlib.import_module(module)
+    with keras.device(device) if device else nullcontext():
+        model = pickle.loads(pickled)
+        chosen = [model.variables[place] for place in places]
+        computation = _Computation(model, data, square, replace(options, variables=chosen))
+        with computation.problem.computing():
+            computation.run(capacity)
+
+
+class _Computation:
+    """A model, the examples of all data sets, the first of which gives the kernel's columns, and how to go about it."""
+
+    def __init__(self, model: keras.Model, data: Sequence[Any], square: bool, options: Options):
+        if options.dtype not in _WIDTHS:
+            raise unknown_name("dtype", options.dtype, _WIDTHS)
+        width, bits = _WIDTHS[options.dtype]
+        self.problem = pose(model, data, options.variables, width)
+        self.model, self.data, self.square, self.options = model, data, square, options
+        self._group = grouping(options.parts, [variable.path for variable in self.problem.chosen])
+        self._chain = Chain(self.problem, self._group, bits)
+
+    def capacity(self, workers: int) -> int:
+        """Return how many examples a tile shall have at most, or say how much memory is needed."""
+        each = survey(self.problem)
+        total = sum(self.problem.counts)
+        capacity = int(self.options.max_memory // each)
+        if capacity < 2 <= total:
+            raise InputError(
+                f"max_memory is {self.options.max_memory:,.0f} bytes, but two examples at once need {2 * each:,}; "
+                "allow more, or give shorter examples"
+            )
+        if workers > 1:  # pairs of so many parts that there is a tile for each
+            parts = next(parts for parts in itertools.count(2) if parts * (parts + 1) // 2 >= workers)
+            capacity = min(capacity, 2 * -(-total // parts))
+        return max(1, capacity)
+
+    def run(self, capacity: int) -> NTK:
+        """Return the kernel [all examples, C, first data set, C]."""
+        counts = self.problem.counts
+        tiles = plan_tiles(counts[0], sum(counts[1:]), self.square, capacity)
+        store = self._store(tiles)
+        waiting = list(enumerate(tiles))
+        done: dict[int, Groups] = {}
+        each = len(self.problem.segments) + 1
+        with progress_bar("neural tangent kernel", len(tiles) * each, self.options.show_progress) as advance:
+            # Tiles that another process works on are looked at again when nothing else is left.
+            for patient in (False, True):
+                for number, tile in list(waiting):
+                    steps = itertools.count(len(done) * each + 1)
+                    found = self._tile(number, tile, store, patient, lambda steps=steps: advance(next(steps)))
+                    if found is not None:
+                        done[number] = found
+                        waiting.remove((number, tile))
+                        advance(len(done) * each)
+        return self._assembled(tiles, done)
+
+    def _tile(self, number: int, tile: Tile, store: Store | None, wait: bool, advance) -> Groups | None:
+        """Return a tile, computed here or elsewhere; None where another process is at it and we don't wait."""
+        if store is None:
+            return self._chain.tile(tile, advance=advance)
+        with store.claimed(number, wait) as ours:
+            if not ours:
+                return None
+            found = store.read(number, "whole")
+            if found is None:
+                found = self._chain.tile(tile, partial(store.read, number), partial(store.write, number), advance)
+                store.finish(number, found)
+            return found
+
+    def _store(self, tiles: Sequence[Tile]) -> Store | None:
+        if self.options.directory is None:
+            return None
+        names = [variable.path.rsplit("/", 2)[-2:] for variable in self.problem.chosen]
+        groups = [self._group(variable.path) for variable in self.problem.chosen]
+        identity = {
+            "version": __version__,
+            "backend": keras.backend.backend(),
+            "dtype": self.options.dtype,
+            "weights": fingerprint(_weights(self.model)),
+            "data": fingerprint(self.problem.inputs),
+            "variables": fingerprint([names, groups]),
+            "tiles": fingerprint([part for tile in tiles for part in (tile.columns, tile.rows, tile.square)]),
+        }
+        classes = self.problem.classes
+        entries = [len(tile.examples) * len(tile.columns) * classes**2 for tile in tiles]
+        kinds = len(set(groups)) + 1
+        size = 8 * (sum(entries) * kinds + max(entries) * kinds * len(self.problem.segments))
+        return Store(Path(self.options.directory), identity, size)
+
+    def _assembled(self, tiles: Sequence[Tile], done: dict[int, Groups]) -> NTK:
+        """Put tiles together; what lies on the other side of the diagonal is the same, transposed."""
+        (columns, *_), total, classes = self.problem.counts, sum(self.problem.counts), self.problem.classes
+        whole: Groups = {name: np.zeros((total, classes, columns, classes)) for name in done[0]}
+        every = np.arange(classes)
+        for number, tile in enumerate(tiles):
+            for name, part in done[number].items():
+                if tile.square:
+                    whole[name][np.ix_(tile.columns, every, tile.columns)] = part[: len(tile.columns)]
+                if len(tile.rows):
+                    across = part[len(tile.columns) :]
+                    whole[name][np.ix_(tile.rows, every, tile.columns)] = across
+                    if tile.rows[0] < columns:
+                        mirrored = across.transpose(2, 3, 0, 1)
+                        whole[name][np.ix_(tile.columns, every, tile.rows)] = mirrored
+        pretrain = whole.pop("pretrain")
+        parts = {name.removeprefix("finetune/"): part for name, part in whole.items()}
+        return NTK(pretrain, np.sum(list(parts.values()), axis=0), parts if self.options.parts else {})
