@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,11 +22,18 @@ pytestmark = [
 
 _CODE = """
 import json, sys, lpft_keras
+import numpy as np
+from lpft_keras import ntk
 from lpft_keras.models.classifier import get_head
+from lpft_keras.training.batches import model_inputs
+from tests.helpers import small_classifier, small_tokens
 common = dict(backbone="pocket", dropout=0.0, output_dir=sys.argv[1], limit=120, max_length=64)
 lp = lpft_keras.run("demo", method="lp", **common)
 ft = lpft_keras.run("demo", method="ft", epochs=2, **common)
 kernel, bias = get_head(lp.model())
+x = model_inputs(small_tokens(np.random.default_rng(0), 9), np.arange(9), 32)
+tangent = ntk.empirical_ntk(small_classifier(), x)
+np.savez(sys.argv[2], pretrain=tangent.pretrain, finetune=tangent.finetune)
 print(json.dumps({"kernel": kernel.tolist(), "bias": bias.tolist(), "ft": ft.history, "lp": lp.metrics}))
 """
 
@@ -34,14 +42,16 @@ print(json.dumps({"kernel": kernel.tolist(), "bias": bias.tolist(), "ft": ft.his
 def numbers(tmp_path_factory):
     results = {}
     for backend in ("tensorflow", "jax", "torch"):
+        folder = tmp_path_factory.mktemp(backend)
         done = subprocess.run(
-            [sys.executable, "-c", _CODE, str(tmp_path_factory.mktemp(backend))],
+            [sys.executable, "-c", _CODE, str(folder), str(folder / "kernel.npz")],
             capture_output=True,
             text=True,
+            cwd=Path(__file__).parents[1],
             env={**os.environ, "KERAS_BACKEND": backend},
         )
         assert done.returncode == 0, done.stderr
-        results[backend] = json.loads(done.stdout.splitlines()[-1])
+        results[backend] = json.loads(done.stdout.splitlines()[-1]) | dict(np.load(folder / "kernel.npz"))
     return results
 
 
@@ -60,3 +70,10 @@ def test_loss_curves_agree(numbers, backend):
         np.testing.assert_allclose(
             [row[name] for row in numbers[backend]["ft"]], [row[name] for row in numbers["tensorflow"]["ft"]], atol=2e-3
         )
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_kernels_agree(numbers, backend):
+    for name in ("pretrain", "finetune"):
+        found, expected = numbers[backend][name], numbers["tensorflow"][name]
+        assert np.linalg.norm(found - expected) < 1e-6 * np.linalg.norm(expected)

@@ -123,7 +123,7 @@ def chain(network: Network, chosen: Sequence[keras.Variable], dtype: str) -> tup
     """Cut a network into what lies below all chosen variables, and a chain of segments above.
 
     A cut lies where one tensor alone carries all that depends on the chosen variables, and no variable is used on both
-    sides. A network without such places is one segment.
+    sides. A network without such places is one segment, and so is one whose layers pass implicit masks on.
 
     Args:
         network: The network.
@@ -136,6 +136,9 @@ def chain(network: Network, chosen: Sequence[keras.Variable], dtype: str) -> tup
     Raises:
         InputError: The features do not depend on any of the variables.
     """
+    if any(_masks(layer) for call in network.calls for layer in call.layers):
+        # An implicit mask goes along with a tensor, unseen, and would be lost at a cut.
+        return [], [_segment(list(network.calls), None, network.features, list(chosen), dtype)]
     wanted = {id(variable) for variable in chosen}
     uses = [{id(v) for layer in call.layers for v in layer.variables} & wanted for call in network.calls]
     dependent: set[Slot] = set()
@@ -171,6 +174,13 @@ def chain(network: Network, chosen: Sequence[keras.Variable], dtype: str) -> tup
             segments.append(_segment(part, below, above, [v for v in chosen if id(v) in seen], dtype))
             below, part, seen = above, [], set()
     return fixed, segments
+
+
+def _masks(layer: keras.layers.Layer) -> bool:
+    """Whether a layer may hang a mask on what it gives."""
+    if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
+        return True
+    return not type(layer).compute_mask.__module__.startswith(("keras.", "keras_hub."))
 
 
 def _segment(calls: list[Call], below: Slot | None, above: Slot, chosen: list[keras.Variable], dtype: str) -> Segment:

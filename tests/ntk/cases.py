@@ -176,3 +176,88 @@ def make(name, directory):
 
 
 NAMES = ("perceptron", "convolutional", "roberta", "bert", "roberta-lora")
+
+
+def by_autodiff(model, x):
+    """Return F by the present backend's gradients of one logit of one example after the other, in its float32.
+
+    Knows nothing of segments, taps or chunks: for models that have no twin outside Keras.
+    """
+    head = {id(variable) for variable in model.layers[-1].variables}
+    variables = [variable for variable in model.trainable_variables if id(variable) not in head]
+    rows = [_gradients(model, keras.tree.map_structure(lambda a, i=i: a[i : i + 1], x), variables) for i in range(ROWS)]
+    jacobian = np.stack(rows).astype("float64")
+    return np.einsum("icp,jdp->icjd", jacobian, jacobian)
+
+
+def _gradients(model, x, variables):
+    """Return the gradients of one example's logits, [classes, numbers]."""
+    match keras.backend.backend():
+        case "torch":
+            import torch
+
+            logits = model(x, training=False)[0]
+            values = [variable.value for variable in variables]
+            found = [
+                torch.autograd.grad(logit, values, retain_graph=True, allow_unused=True, materialize_grads=True)
+                for logit in logits
+            ]
+        case "jax":
+            import jax
+
+            others = [variable.value for variable in model.non_trainable_variables]
+            chosen = {id(variable) for variable in variables}
+
+            def logits(values):
+                given = iter(values)
+                whole = [next(given) if id(v) in chosen else v.value for v in model.trainable_variables]
+                return model.stateless_call(whole, others, x, training=False)[0][0]
+
+            by_variable = jax.jacrev(logits)([variable.value for variable in variables])
+            found = list(zip(*by_variable, strict=True))
+        case _:
+            import tensorflow as tf
+
+            with tf.GradientTape(persistent=True) as tape:
+                logits = tf.unstack(model(x, training=False)[0])
+            values = [variable.value for variable in variables]
+            zero = tf.UnconnectedGradients.ZERO
+            found = [tape.gradient(logit, values, unconnected_gradients=zero) for logit in logits]
+            found = [[tf.convert_to_tensor(gradient) for gradient in gradients] for gradients in found]
+    return np.stack([np.concatenate([ops.convert_to_numpy(g).reshape(-1) for g in each]) for each in found])
+
+
+def family(name):
+    """A tiny encoder of one of KerasHub's families with its rows; "keras" and "paper" are styles of adapters."""
+    rng = np.random.default_rng(4)
+    kinds = {"albert": "Albert", "deberta": "DebertaV3", "distilbert": "DistilBert", "xlm_roberta": "XLMRoberta"}
+    extra = {"albert": {"embedding_dim": 8, "num_groups": 1, "num_inner_repetitions": 1}, "deberta": {"bucket_size": 8}}
+    backbone = getattr(keras_hub.models, f"{kinds.get(name, 'Roberta')}Backbone")(
+        vocabulary_size=50,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=16,
+        intermediate_dim=24,
+        max_sequence_length=16,
+        **extra.get(name, {}),
+    )
+    if name in ("keras", "paper"):
+        enable_lora(backbone, rank=2, style=name)
+    for variable in backbone.trainable_variables:
+        variable.assign(rng.normal(0, 0.3, variable.shape) + (variable.path.endswith("gamma")))
+    x = token_rows()
+    if name == "albert":
+        x["segment_ids"] = (np.arange(LENGTH) > 4).astype("int32") * np.ones((ROWS, 1), "int32")
+        backbone.get_layer("pooled_dense").trainable = False
+    output = backbone.output
+    hidden = output["sequence_output"] if isinstance(output, dict) else output
+    return with_head(dict(backbone.input), hidden[:, 0])[0], x
+
+
+def recurrent():
+    """An LSTM that skips padding by an implicit mask."""
+    inputs = keras.Input((LENGTH,), dtype="int32")
+    embedded = keras.layers.Embedding(50, 6, mask_zero=True)(inputs)
+    model, _ = with_head(inputs, keras.layers.LSTM(5)(keras.layers.Dense(4, activation="tanh")(embedded)))
+    x = token_rows()
+    return model, x["token_ids"] * x["padding_mask"]

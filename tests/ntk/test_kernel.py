@@ -124,7 +124,8 @@ def test_the_policy_of_a_model_changes_nothing(tokens):
     kernel = ntk.empirical_ntk(model, x)
     assert difference(kernel.finetune, expected.finetune) < 1e-6
     assert difference(kernel.pretrain, expected.pretrain) < 1e-6
-    assert model.get_layer("transformer_layer_0").compute_dtype == "bfloat16"  # as it was
+    layers = {layer.name: layer for layer in model._flatten_layers()}
+    assert layers["transformer_layer_0"].compute_dtype == "bfloat16"  # as it was
 
 
 @pytest.fixture
@@ -172,6 +173,12 @@ def test_variables_choose_what_f_is_over(tokens):
     chosen = [v for v in model.trainable_variables if v.path.endswith("bias")]
     listed = ntk.empirical_ntk(model, x, variables=chosen)
     np.testing.assert_array_equal(listed.finetune, biases.finetune)
+
+
+@pytest.mark.parametrize("name", ["albert", "deberta", "distilbert", "xlm_roberta", "keras", "paper", "recurrent"])
+def test_any_family_has_the_kernel_of_its_gradients(name):
+    model, x = cases.recurrent() if name == "recurrent" else cases.family(name)
+    assert difference(ntk.empirical_ntk(model, x).finetune, cases.by_autodiff(model, x)) < 3e-6
 
 
 def test_a_subclassed_model_has_the_kernel_of_its_functional_twin():

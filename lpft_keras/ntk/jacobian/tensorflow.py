@@ -4,7 +4,7 @@ No `vectorized_map`: with oneDNN, TensorFlow 2.21 computes wrong numbers or cras
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,27 +36,22 @@ class TensorFlowJacobian:
     """See `Jacobian`."""
 
     def __init__(self):
-        self._forward: dict[Any, Any] = {}
         self._compiled: dict[Any, Any] = {}
 
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
         """See `Jacobian.forward`."""
-        if segment.likeness not in self._forward:
-            self._forward[segment.likeness] = tf.function(
-                lambda direct, others, below, sides: segment(direct, others, below, sides)[0],
-                reduce_retracing=False,
-                autograph=False,
-            )
-        return self._forward[segment.likeness](*segment.values(), below, sides)
+
+        def make():
+            return tf.function(lambda *values: segment(*values)[0], autograph=False)
+
+        return self._get("forward", segment, below, sides, make)(*segment.values(), below, sides)
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""
-        if segment.likeness not in self._compiled:
-            self._compiled[segment.likeness] = _pull(segment)
-        function, order = self._compiled[segment.likeness]
         direct, others = segment.values()
 
         def pull(below, sides, cotangents):
+            function, order = self._get("pull", segment, below, sides, lambda: _pull(segment))
             return _pulled(function(direct, others, below, sides, cotangents), order)
 
         if segment.direct:
@@ -81,6 +76,15 @@ class TensorFlowJacobian:
         change = accumulator.jvp(above, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return above.numpy(), change.numpy()
 
+    def _get(self, what: str, segment: Segment, below: Any, sides: list[Any], make: Callable[[], Any]) -> Any:
+        """Return a function for inputs of these shapes: one for all would warn of being traced anew."""
+        tensors = tf.nest.flatten([below, sides])
+        shapes = tuple((tuple(tensor.shape), tensor.dtype.name) for tensor in tensors if tensor is not None)
+        key = (what, segment.likeness, segment.dtype, shapes)
+        if key not in self._compiled:
+            self._compiled[key] = make()
+        return self._compiled[key]
+
 
 def _pulled(found, order: list[int]) -> Pulled:
     direct, seen, deltas, lower = tf.nest.map_structure(lambda tensor: tensor.numpy(), found)
@@ -90,7 +94,7 @@ def _pulled(found, order: list[int]) -> Pulled:
 def _pull(segment: Segment):
     order: list[int] = []
 
-    @tf.function(reduce_retracing=False, autograph=False)
+    @tf.function(autograph=False)
     def pull(direct, others, below, sides, cotangents):
         lower = [] if below is None else [below]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
