@@ -10,14 +10,13 @@ features of one example, by d backward passes for each block of parameters (of w
 its product with the head; it is timed on one example of `transformers`' model and multiplied by their number.
 `tutorial` is PyTorch's tutorial on NTKs: `vmap(jacrev)` of the logits by all parameters, then contraction. `jacrev` is
 the same in JAX, compiled. `neural-tangents` needs an environment of its own (jax 0.4.30, tf2jax 0.3.6, tensorflow
-2.17); its three ways are timed. All but the original are timed after one call that compiles; MB is the growth of the
-process's peak over what it held before its first kernel.
+2.17); its three ways are timed. All but the original are timed after one call that compiles; MB grown is the peak
+while all this runs over what the process held before.
 """
 
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Size:
+    """Of a RoBERTa, of its rows, and how many logits there are."""
+
     layers: int
     width: int
     inner: int
@@ -250,16 +251,20 @@ SIDES: dict[str, tuple[str, Side]] = {
     "ours-jax": ("jax", ours),
 }
 for _way in ("JACOBIAN_CONTRACTION", "NTK_VECTOR_PRODUCTS", "STRUCTURED_DERIVATIVES"):
-    SIDES[f"neural-tangents {_way}"] = ("jax", lambda size, lengths, way=_way: neural_tangents(size, lengths, way))
+    SIDES[f"neural-tangents-{_way}"] = ("jax", lambda size, lengths, way=_way: neural_tangents(size, lengths, way))
 
 
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory(name: str) -> float:
+    """Return a line of /proc/self/status in MB: VmRSS is what is held, VmHWM the peak."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(name))
 
 
 def measure(side: Side, size: Size, lengths: str, repeats: int, warm: bool) -> dict:
     once, factor = side(size, lengths)
-    before = peak()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the peak starts anew
+    before = memory("VmRSS")
     if warm:
         once()
     times = []
@@ -267,7 +272,8 @@ def measure(side: Side, size: Size, lengths: str, repeats: int, warm: bool) -> d
         start = time.perf_counter()
         once()
         times.append(time.perf_counter() - start)
-    return {"seconds": statistics.median(times) * factor, "times": times, "grown_mb": peak() - before, "mb": peak()}
+    peak = memory("VmHWM")
+    return {"seconds": statistics.median(times) * factor, "times": times, "grown_mb": peak - before, "mb": peak}
 
 
 def main() -> None:

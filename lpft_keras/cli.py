@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lpft_keras import __version__
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.methods import METHODS, FineTune, get_method
+from lpft_keras.methods import METHODS, fine_tuning, get_method
 
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
@@ -201,7 +201,7 @@ def _ntk(parsed: argparse.Namespace) -> int:
     if (directory is None) == (task is None):
         raise InputError("ntk takes either a run directory or --task (see lpft-keras ntk --help)")
     asked = parsed.method or ["lp-ft"]
-    with_kernel = [name for name, stages in METHODS.items() if any(isinstance(s, FineTune) for s in stages)]
+    with_kernel = [name for name in METHODS if fine_tuning(name)]
     methods = [name for method in asked for name in (with_kernel if method == "all" else [method])]
     for method in methods:
         get_method(method)

@@ -14,7 +14,7 @@ import numpy as np
 
 from lpft_keras.errors import InputError
 from lpft_keras.experiment import checksums, encoded
-from lpft_keras.methods import FineTune, get_method
+from lpft_keras.methods import fine_tuning
 from lpft_keras.models.backbones import check_backbone, load_backbone
 from lpft_keras.ntk import NTK, KernelRegression, residuals, statistics, train_test_ntk
 from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
@@ -115,7 +115,7 @@ def run_ntk(
         max_length=max_length,
         **settings,
     )
-    if not any(isinstance(stage, FineTune) for stage in get_method(method)):
+    if fine_tuning(method) is None:
         raise InputError(f"method {method!r} has no fine-tuning stage at whose start a kernel could be taken")
     if rows < 2:
         raise InputError(f"rows must be 2 or more, not {rows}")

@@ -49,6 +49,11 @@ def get_method(name: str) -> tuple[Stage, ...]:
     return METHODS[name]
 
 
+def fine_tuning(method: str) -> FineTune | None:
+    """Return the fine-tuning stage of a method, None where it has none; raises as `get_method`."""
+    return next((stage for stage in get_method(method) if isinstance(stage, FineTune)), None)
+
+
 # Batch size and learning rate of Tomihari and Sato 2024, Table 6, tuned there for RoBERTa-base. The released LoRA
 # script of MRPC has 1e-5; the table's 5e-4 is taken.
 _PAPER_TASKS = ("cb", "rte", "boolq", "wic", "wsc", "cola", "sst2", "mrpc", "amazon", "pubmed")
@@ -91,7 +96,7 @@ def default_rates(method: str, task: str, backbone: str) -> Defaults | None:
     Returns:
         The defaults; None for a method without a fine-tuning stage.
     """
-    if not any(isinstance(stage, FineTune) for stage in get_method(method)):
+    if fine_tuning(method) is None:
         return None
     own = backbone.removeprefix("random:")
     own = "pocket" if own == "tiny" else own

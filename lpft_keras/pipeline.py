@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from lpft_keras import __version__
-from lpft_keras.methods import FineTune, LinearProbe, get_method
+from lpft_keras.methods import FineTune, LinearProbe, fine_tuning, get_method
 from lpft_keras.models.backbones import TextBackbone
 from lpft_keras.models.classifier import build_classifier, seed_states, set_head
 from lpft_keras.models.encoding import Tokens
@@ -123,10 +123,10 @@ def prepare_classifier(backbone: TextBackbone, classes: int, settings: PipelineS
     Returns:
         The classifier, adapters in place where the method has them.
     """
-    stages = get_method(settings.method)
-    if FineTune(lora=True) in stages:
+    stage = fine_tuning(settings.method)
+    if stage == FineTune(lora=True):
         enable_lora(backbone.model, **asdict(settings.lora), seed=settings.seed)
-    elif not any(isinstance(stage, FineTune) for stage in stages):
+    elif stage is None:
         backbone.model.trainable = False
     return build_classifier(
         backbone, classes, pooling=settings.pooling, dropout=settings.head_dropout, seed=settings.seed

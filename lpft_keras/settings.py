@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.methods import Defaults, FineTune, LinearProbe, default_rates, get_method
+from lpft_keras.methods import Defaults, FineTune, LinearProbe, default_rates, fine_tuning, get_method
 from lpft_keras.models.classifier import POOLINGS
 from lpft_keras.models.lora import LoraSettings
 from lpft_keras.pipeline import PipelineSettings
@@ -73,7 +73,7 @@ class RunSettings:
             unused += ["probe_solver"]
         if FineTune(lora=True) not in stages:
             unused += ["lora_rank", "lora_alpha", "lora_style"]
-        if not any(isinstance(stage, FineTune) for stage in stages):
+        if fine_tuning(self.method) is None:
             unused += ["epochs", "batch_size", "learning_rate", "micro_batches"]
         for field in fields(self):
             if field.name in unused:
@@ -101,7 +101,7 @@ class RunSettings:
     def pipeline(self) -> PipelineSettings:
         """Return the part of the settings that concerns training."""
         fine_tune = None
-        if any(isinstance(stage, FineTune) for stage in get_method(self.method)):
+        if fine_tuning(self.method):
             batch_size, learning_rate = self.rates()
             fine_tune = FineTuneSettings(learning_rate, batch_size, self.epochs, self.micro_batches)
         return PipelineSettings(
