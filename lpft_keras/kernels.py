@@ -1,6 +1,7 @@
 """`run_ntk()`: task x method x backbone x seed -> the kernel at the start of fine-tuning, and what is read off it."""
 
 import importlib.util
+import json
 import logging
 import shutil
 import time
@@ -22,7 +23,7 @@ from lpft_keras.pipeline import before_fine_tuning
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import environment
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import read_arrays, read_json, write_arrays, write_atomically, write_json
+from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_atomically, write_json
 from lpft_keras.tasks import Task, get_task, load_task
 from lpft_keras.training.batches import Encoded, model_inputs
 from lpft_keras.training.forward import forward_function
@@ -134,7 +135,8 @@ def run_ntk(
             raise InputError(f"{directory} holds a kernel of other settings; overwrite it (--overwrite) or move it")
         log.info("reused the kernel in %s", directory)
         return KernelResult(directory, known["summary"])
-    pieces = directory / "pieces"
+    # Pieces of a killed computation with other settings are left alone.
+    pieces = directory / f"pieces-{fingerprint([json.dumps(config, sort_keys=True)])[:12]}"
     if overwrite:
         shutil.rmtree(pieces, ignore_errors=True)
     start = time.monotonic()
@@ -196,14 +198,19 @@ def run_ntk_of(run_directory: str | Path, data_dir: str | Path | None = None, **
     Raises:
         InputError: The directory holds no run.
     """
-    directory = Path(run_directory)
+    directory = Path(run_directory).resolve()
     config = read_json(directory / "config.json")
-    if not isinstance(config, dict) or "settings" not in config:
-        raise InputError(f"{directory} holds no run (no whole config.json)")
-    settings = dict(config["settings"])
-    for name in ("epochs", "batch_size", "learning_rate", "micro_batches"):
-        settings.pop(name)
-    return run_ntk(data_dir=data_dir, output_dir=directory.parents[3], **settings, **options)
+    if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
+        raise InputError(f"{run_directory} holds no run (no whole config.json)")
+    unused = ("epochs", "batch_size", "learning_rate", "micro_batches")
+    settings = {name: value for name, value in config["settings"].items() if name not in unused}
+    output_dir = directory.parents[min(3, len(directory.parents) - 1)]
+    if RunSettings(**settings).directory(output_dir) != directory:
+        raise InputError(
+            f"{run_directory} is not where its run was made (<output directory>/task/method/backbone/seed); move it "
+            "back, or name the run by --task and its settings"
+        )
+    return run_ntk(data_dir=data_dir, output_dir=output_dir, **settings, **options)
 
 
 def _read_off(train: NTK, test: NTK, logits: np.ndarray, labels: dict[str, np.ndarray]) -> dict[str, Any]:

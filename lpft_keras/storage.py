@@ -91,8 +91,9 @@ def fingerprint(parts: Iterable[object]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, np.ndarray):
-            head = f"{part.dtype.str}{part.shape}".encode()
-            body = np.ascontiguousarray(part).data.cast("B")
+            kind = part.dtype.name if part.dtype.kind == "V" else part.dtype.str  # bfloat16 is of no kind of NumPy's
+            head = f"{kind}{part.shape}".encode()
+            body = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
         else:
             head, body = type(part).__name__.encode(), memoryview(repr(part).encode())
         digest.update(f"{len(head)}:{len(body)}:".encode() + head)

@@ -44,7 +44,9 @@ class OneDnnProducts(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func in (torch.matmul, torch.einsum) and _ONE_DNN and not kwargs:
+        plain = func is torch.matmul and len(args) == 2
+        written = func is torch.einsum and len(args) == 3 and isinstance(args[0], str) and "->" in args[0]
+        if _ONE_DNN and not kwargs and (plain or written):
             *equation, x, kernel = args
             axes = _contracted(equation[0], kernel.ndim) if equation else int(kernel.ndim == 2)
             if axes and x.device.type == "cpu" and x.dtype == kernel.dtype == torch.float32:

@@ -1,7 +1,11 @@
 """Kernels on a task's rows, from Python and from the command line."""
 
 import json
+import subprocess
+import sys
+import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -88,6 +92,36 @@ def test_the_kernel_of_a_run_directory(tmp_path, capsys):
     for word in ("lora", "FT ratio", "rank", "NTK"):
         assert word in table
     assert (run.directory / "ntk/kernel.npz").is_file()
+
+
+_KILLED = """
+import sys, lpft_keras
+lpft_keras.run_ntk("demo", "lora", backbone="tiny", max_length=48, rows=20, limit=60, output_dir=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="what is kept knows nothing of backends")
+def test_a_killed_kernel_goes_on_and_other_settings_start_anew(results, tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", _KILLED, str(tmp_path)], stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(tmp_path.rglob("tile-*.npz")):
+        time.sleep(0.005)
+    assert process.poll() is None, "it ended before it could be killed"
+    process.kill()
+    process.wait()
+    other = lpft_keras.run_ntk("demo", "lora", output_dir=tmp_path, lora_alpha=16, **SMALL)
+    own, four = (result.kernels["train"].finetune for result in (results["lora"], other))
+    np.testing.assert_allclose(four, 4 * own, rtol=1e-4, atol=1e-6 * np.abs(four).max())
+    assert list(tmp_path.rglob("tile-*.npz"))  # the first one's, still there
+    again = lpft_keras.run_ntk("demo", "lora", output_dir=tmp_path, overwrite=True, **SMALL)
+    np.testing.assert_allclose(again.kernels["train"].finetune, own, rtol=0, atol=1e-6 * np.abs(own).max())
+
+
+def test_a_run_that_was_moved_is_refused(tmp_path):
+    run = lpft_keras.run("demo", "lp", output_dir=tmp_path, **{k: v for k, v in SMALL.items() if k != "rows"})
+    moved = run.directory.rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is not where its run was made"):
+        lpft_keras.run_ntk_of(moved)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,10 @@ from keras import ops
 from lpft_keras import __version__
 from lpft_keras.errors import InputError, first_line, unknown_name
 from lpft_keras.ntk.parts import grouping
-from lpft_keras.ntk.passes import Chain, Groups, survey
+from lpft_keras.ntk.passes import Chain, Groups, bytes_an_example
 from lpft_keras.ntk.problem import Choice, pose
 from lpft_keras.ntk.tiles import Store, Tile, plan_tiles
+from lpft_keras.ntk.verify import agrees
 from lpft_keras.progress import progress_bar, shows_progress
 from lpft_keras.storage import fingerprint
 
@@ -82,16 +84,15 @@ def compute(model: keras.Model, data: Sequence[Any], square: bool, options: Opti
     Raises:
         InputError: As `empirical_ntk`.
     """
+    devices = _devices(options.workers)
     computation = _Computation(model, data, square, options)
-    devices = [None] * options.workers if isinstance(options.workers, int) else list(options.workers)
-    if not devices:
-        raise InputError("workers must be 1 or more, or name the device of each")
+    pickled = _pickled(model, computation.problem.layers) if devices != [None] else b""
     with computation.problem.computing(), ExitStack() as stack:
         capacity = computation.capacity(len(devices))
-        if devices != [None]:
+        if pickled:
             if options.directory is None:
                 computation.options = replace(options, directory=stack.enter_context(TemporaryDirectory()))
-            _share(computation, capacity, devices)
+            _spread(computation, pickled, capacity, devices)
         kernel = computation.run(capacity)
     edges = np.cumsum([0, *computation.problem.counts])
     return [
@@ -104,31 +105,64 @@ def compute(model: keras.Model, data: Sequence[Any], square: bool, options: Opti
     ]
 
 
-def _share(computation: "_Computation", capacity: int, devices: Sequence[str | None]) -> None:
+def _devices(workers: Any) -> Sequence[str | None]:
+    """Return the device of each process; None is Keras' own choice."""
+    if isinstance(workers, int) and workers > 0:
+        return [None] * workers
+    if isinstance(workers, list | tuple) and workers and all(isinstance(name, str) for name in workers):
+        return workers
+    raise InputError(f"workers must be 1 or more, or list the device of each, not {workers!r}")
+
+
+def _spread(computation: "_Computation", pickled: bytes, capacity: int, devices: Sequence[str | None]) -> None:
     """Let processes compute the tiles into the directory. The first one shows the progress of all."""
-    model, options = computation.model, computation.options
+    options, problem = computation.options, computation.problem
     # In another process variables are others, told by their places, and classes are registered once they are imported.
-    chosen = {id(variable) for variable in computation.problem.chosen}
-    places = [number for number, variable in enumerate(model.variables) if id(variable) in chosen]
-    modules = sorted({type(layer).__module__ for layer in computation.problem.layers} - {"__main__"})
+    modules = sorted({type(layer).__module__ for layer in problem.layers})
     shows = shows_progress(options.show_progress)
-    pickled = _pickled(model)
     jobs = []
     for number, device in enumerate(devices):
         own = replace(options, variables=None, show_progress=shows and number == 0)
-        work = (pickled, modules, places, device, computation.data, computation.square, own, capacity)
-        jobs.append(delayed(_work)(*work))
+        work = (pickled, modules, computation.places, device, computation.data, computation.square, own)
+        jobs.append(delayed(_work)(*work, computation.taps, capacity))
     Parallel(n_jobs=len(jobs), backend="loky")(jobs)
 
 
-def _pickled(model: keras.Model) -> bytes:
+def _work(
+    pickled: bytes,
+    modules,
+    places: list[int],
+    device: str | None,
+    data,
+    square: bool,
+    options,
+    taps: bool,
+    capacity: int,
+) -> None:
+    """Compute what tiles nobody else is at."""
+    for module in modules:
+        importlib.import_module(module)
+    with keras.device(device) if device else nullcontext():
+        model = pickle.loads(pickled)
+        chosen = [model.variables[place] for place in places]
+        computation = _Computation(model, data, square, replace(options, variables=chosen), taps)
+        with computation.problem.computing():
+            computation.run(capacity)
+
+
+def _pickled(model: keras.Model, layers: Sequence[keras.layers.Layer]) -> bytes:
     """Return a model as bytes, or say that what comes out of them is another one, as where adapters were put in."""
     reason = "it is not the same after saving and loading, as where adapters were put into its layers"
-    try:
-        pickled = pickle.dumps(model)
-        values, others = (fingerprint(_weights(each)) for each in (model, pickle.loads(pickled)))
-    except Exception as error:  # whatever Keras or the model's own classes raise
-        values, others, reason = "", None, first_line(error)
+    values, others, pickled = "", None, b""
+    own = next((type(layer).__name__ for layer in layers if type(layer).__module__ == "__main__"), None)
+    if own is not None:
+        reason = f"its class {own!r} is in no module that they could import"
+    else:
+        try:
+            pickled = pickle.dumps(model)
+            values, others = (fingerprint(_weights(each)) for each in (model, pickle.loads(pickled)))
+        except Exception as error:  # whatever Keras or the model's own classes raise
+            reason = first_line(error)
     if values != others:
         raise InputError(
             f"model {model.name!r} can't be sent to other processes: {reason}; give workers=1, or start processes of "
@@ -142,33 +176,41 @@ def _weights(model: keras.Model) -> list[np.ndarray]:
     return [ops.convert_to_numpy(v) for v in model.variables if v.name != "seed_generator_state"]
 
 
-def _work(pickled: bytes, modules, places: list[int], device: str | None, data, square: bool, options, capacity: int):
-    """Compute what tiles nobody else is at."""
-    for module in modules:
-        importlib.import_module(module)
-    with keras.device(device) if device else nullcontext():
-        model = pickle.loads(pickled)
-        chosen = [model.variables[place] for place in places]
-        computation = _Computation(model, data, square, replace(options, variables=chosen))
-        with computation.problem.computing():
-            computation.run(capacity)
-
-
 class _Computation:
     """A model, the examples of all data sets, the first of which gives the kernel's columns, and how to go about it."""
 
-    def __init__(self, model: keras.Model, data: Sequence[Any], square: bool, options: Options):
+    def __init__(
+        self, model: keras.Model, data: Sequence[Any], square: bool, options: Options, taps: bool | None = None
+    ):
         if options.dtype not in _WIDTHS:
             raise unknown_name("dtype", options.dtype, _WIDTHS)
-        width, bits = _WIDTHS[options.dtype]
-        self.problem = pose(model, data, options.variables, width)
+        if isinstance(options.max_memory, bool) or not isinstance(options.max_memory, int | float):
+            raise InputError(f"max_memory must be a number of bytes, like 8e9, not {options.max_memory!r}")
         self.model, self.data, self.square, self.options = model, data, square, options
+        width, self._bits = _WIDTHS[options.dtype]
+        self.problem = pose(model, data, options.variables, width, taps is not False)
+        self.taps = taps is not False
+        if taps is None and not agrees(self.problem):
+            # A layer that uses its variables past its call, for one. Slower, but sure.
+            self.problem = pose(model, data, options.variables, width, False)
+            self.taps = False
+            if not agrees(self.problem):
+                raise InputError(
+                    f"the kernel of model {model.name!r} does not agree with its gradient on two examples: the model "
+                    "does something with its examples or variables that can't be followed"
+                )
         self._group = grouping(options.parts, [variable.path for variable in self.problem.chosen])
-        self._chain = Chain(self.problem, self._group, bits)
+        self._chain = Chain(self.problem, self._group, self._bits)
+
+    @property
+    def places(self) -> list[int]:
+        """Where the chosen variables are among the model's."""
+        chosen = {id(variable) for variable in self.problem.chosen}
+        return [number for number, variable in enumerate(self.model.variables) if id(variable) in chosen]
 
     def capacity(self, workers: int) -> int:
         """Return how many examples a tile shall have at most, or say how much memory is needed."""
-        each = survey(self.problem)
+        each = bytes_an_example(self.problem)
         total = sum(self.problem.counts)
         capacity = int(self.options.max_memory // each)
         if capacity < 2 <= total:
@@ -217,16 +259,20 @@ class _Computation:
     def _store(self, tiles: Sequence[Tile]) -> Store | None:
         if self.options.directory is None:
             return None
-        names = [variable.path.rsplit("/", 2)[-2:] for variable in self.problem.chosen]
         groups = [self._group(variable.path) for variable in self.problem.chosen]
+        made = [re.sub(r"@\d+", "", repr(segment.likeness)) for segment in self.problem.segments]
         identity = {
             "version": __version__,
             "backend": keras.backend.backend(),
             "dtype": self.options.dtype,
+            "model": fingerprint(made),
             "weights": fingerprint(_weights(self.model)),
             "data": fingerprint(self.problem.inputs),
-            "variables": fingerprint([names, groups]),
-            "tiles": fingerprint([part for tile in tiles for part in (tile.columns, tile.rows, tile.square)]),
+            "variables": fingerprint([self.places, groups]),
+            "max_memory or workers": fingerprint(
+                [part for tile in tiles for part in (tile.columns, tile.rows, tile.square)]
+            ),
+            "features": [float(f"{number:.3g}") for number in self.problem.probe.features[0][:8]],
         }
         classes = self.problem.classes
         entries = [len(tile.examples) * len(tile.columns) * classes**2 for tile in tiles]
@@ -249,6 +295,8 @@ class _Computation:
                     if tile.rows[0] < columns:
                         mirrored = across.transpose(2, 3, 0, 1)
                         whole[name][np.ix_(tile.columns, every, tile.rows)] = mirrored
+        if not all(np.isfinite(part).all() for part in whole.values()):
+            raise InputError("the model's gradients hold NaN or infinite values for these examples")
         pretrain = whole.pop("pretrain")
         parts = {name.removeprefix("finetune/"): part for name, part in whole.items()}
         return NTK(pretrain, np.sum(list(parts.values()), axis=0), parts if self.options.parts else {})

@@ -11,12 +11,13 @@ from lpft_keras.errors import InputError
 from lpft_keras.ntk.blocks import Block, Rows, gram
 from lpft_keras.ntk.graph import Slot
 from lpft_keras.ntk.jacobian import Pulled
+from lpft_keras.ntk.probe import trimmed
 from lpft_keras.ntk.problem import Problem
 from lpft_keras.ntk.segments import Segment
 from lpft_keras.ntk.tiles import Tile
 
 # Examples that are differentiated at once.
-_CHUNK = 16
+CHUNK = 16
 # Examples of like length are computed together; so many groups at most, since some backends compile each.
 _BUCKETS = 4
 Groups = dict[str, np.ndarray]
@@ -126,10 +127,6 @@ class Chain:
             constant = {slot: _host(values[slot]) for slot in kept if not slot.batched}
         joined = {slot: np.concatenate([piece[slot] for piece in pieces]) for slot in pieces[0]}
         bunch.features = joined[network.features].astype("float64")
-        if bunch.features.ndim != 2:
-            raise InputError(
-                f"the head reads features of shape {bunch.features.shape[1:]} an example; one axis is wanted"
-            )
         if not np.isfinite(bunch.features).all():
             raise InputError("the model's features hold NaN or infinite values for these examples")
         bunch.values = {slot: joined[slot] for slot in kept if slot.batched} | constant
@@ -169,7 +166,7 @@ def _chunks(total: int) -> Iterator[tuple[np.ndarray, int]]:
 
     Copies of the last example fill the last chunk up: an unlike shape would be compiled anew.
     """
-    size = min(_CHUNK, total)
+    size = min(CHUNK, total)
     for first in range(0, total, size):
         yield np.arange(first, first + size).clip(max=total - 1), min(size, total - first)
 
@@ -190,44 +187,21 @@ def _host(tensor: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(tensor))
 
 
-def survey(problem: Problem) -> int:
-    """Look at one example of full length, twice.
+def bytes_an_example(problem: Problem) -> int:
+    """Return how many bytes a tile holds for each example, at most: one of full length was looked at.
 
-    Returns:
-        How many bytes a tile holds for each example, at most: what every segment reads, and of the greatest segment
-        what goes into its taps and C gradients of what comes out, of its cotangents, and of the variables that no tap
-        covers.
-
-    Raises:
-        InputError: The features differ between the two calls: the kernel of what is random is that of no function.
+    What every segment reads, and of the greatest segment what goes into its taps and C gradients of what comes out, of
+    its cotangents, and of the variables that no tap covers.
     """
-    (first, size), (second, _) = _look(problem, 0), _look(problem, 1)
-    if not np.array_equal(first, second, equal_nan=True):
-        raise InputError("the model differs between two calls on the same example, though dropout is off")
-    return size
-
-
-def _look(problem: Problem, shift: int) -> tuple[np.ndarray, int]:
-    """Return the features of the first example, with states of random numbers so far on, and the bytes held for it."""
-    values: dict[Slot, Any] = {
-        slot: ops.convert_to_tensor(array[:1])
-        for slot, array in zip(problem.network.inputs, problem.inputs, strict=True)
-    }
-    problem.run_fixed(values)
+    sizes, heard = problem.probe.sizes, problem.probe.heard
     read, greatest = 0, 0
     for segment in problem.segments:
-        direct, others = segment.values()
-        pairs = zip(segment.others, others, strict=True)
-        others = [value + shift if v.name == "seed_generator_state" else value for v, value in pairs]
-        below = None if segment.below is None else values[segment.below]
-        sides = [values[slot] for slot in segment.sides]
-        values[segment.above], records = segment(direct, others, below, sides)
-        entered = sum(_size(record.seen) for record in records)
-        back = sum(_size(record.output) for record in records) + sum(_size(value) for value in direct)
-        back += _size(values[segment.above]) + (0 if below is None else _size(below))
-        greatest = max(greatest, entered + problem.classes * back)
-        read += sum(_size(side) for side in sides) + (0 if below is None else _size(below))
-    return _host(values[problem.network.features]), (read + greatest) * np.dtype(problem.dtype).itemsize
+        own = [heard[tap.layer] for tap in segment.taps if tap.layer in heard]
+        below = sizes[segment.below] if segment.below is not None else 0
+        back = sum(out for _, out in own) + sum(int(np.prod(variable.shape)) for variable in segment.direct)
+        greatest = max(greatest, sum(into for into, _ in own) + problem.classes * (back + sizes[segment.above] + below))
+        read += below + sum(sizes[slot] for slot in segment.sides)
+    return (read + greatest) * np.dtype(problem.dtype).itemsize
 
 
 def bunches_of(problem: Problem, examples: np.ndarray, first: int = 0) -> list[Bunch]:
@@ -242,7 +216,8 @@ def bunches_of(problem: Problem, examples: np.ndarray, first: int = 0) -> list[B
     places = np.arange(len(examples))
     if lengths is None:
         return [Bunch(first + places, [array[examples] for array in inputs])]
-    full = max(array.shape[1] for array in inputs if array.ndim == 2)
+    wide = trimmed(problem.network, inputs)
+    full = next(array.shape[1] for array, cuttable in zip(inputs, wide, strict=True) if cuttable)
     order = np.argsort(lengths[examples], kind="stable")
     by_width: dict[int, list[np.ndarray]] = {}
     for some in np.array_split(order, min(_BUCKETS, -(-len(examples) // 4))):
@@ -252,12 +227,6 @@ def bunches_of(problem: Problem, examples: np.ndarray, first: int = 0) -> list[B
     for width, parts in by_width.items():
         some = np.concatenate(parts)
         rows = examples[some]
-        cut = [
-            array[rows][:, :width] if array.ndim == 2 and array.shape[1] == full else array[rows] for array in inputs
-        ]
+        cut = [array[rows, :width] if cuttable else array[rows] for array, cuttable in zip(inputs, wide, strict=True)]
         bunches.append(Bunch(first + some, cut))
     return bunches
-
-
-def _size(tensor: Any) -> int:
-    return int(np.prod(tensor.shape))

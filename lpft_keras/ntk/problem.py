@@ -1,7 +1,7 @@
 """What a kernel is asked of: a model taken apart, its examples as arrays, the variables; all checked before work."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from keras import ops
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.graph import Call, Network, Slot, computing_in, run, take_apart
 from lpft_keras.ntk.jacobian import Jacobian, make_jacobian
+from lpft_keras.ntk.probe import Probe, probe
 from lpft_keras.ntk.segments import Segment, chain, value_of, variables_as, variables_of
 
 Choice = Callable[[keras.Variable], bool] | Iterable[keras.Variable]
@@ -28,10 +29,12 @@ class Problem:
         chosen: The variables that F is taken over.
         counts: How many examples each data set has.
         inputs: One array an input of the network, the examples of all data sets.
-        lengths: How many columns each example uses; None where there is no padding mask.
+        lengths: How many columns each example uses; None where none can be cut off.
+        probe: What was seen of the model on two examples.
         dtype: What everything is computed in, "float32" or "float64".
         jacobian: The backend's derivatives, with what was compiled for this model before.
         layers: All layers of the model.
+        agreed: Chains of this model that were compared with its plain gradient.
     """
 
     network: Network
@@ -41,9 +44,11 @@ class Problem:
     counts: list[int]
     inputs: list[np.ndarray]
     lengths: np.ndarray | None
+    probe: Probe
     dtype: str
     jacobian: Jacobian
     layers: list[keras.layers.Layer]
+    agreed: set[tuple]
 
     @property
     def classes(self) -> int:
@@ -60,18 +65,20 @@ class Problem:
         with variables_as([(variable, value_of(variable, self.dtype)) for variable in variables_of(self.fixed)]):
             run(self.fixed, values)
 
-    def computing(self) -> ExitStack:
+    def sides(self, segment: Segment, arrays: Sequence[np.ndarray]) -> list[Any]:
+        """Return the side inputs of a segment of all calls, for some examples' inputs."""
+        values = {slot: ops.convert_to_tensor(array) for slot, array in zip(self.network.inputs, arrays, strict=True)}
+        self.run_fixed(values)
+        return [values[slot] for slot in segment.sides]
+
+    def computing(self) -> AbstractContextManager[None]:
         """Let the model compute in the problem's dtype while the context is entered."""
-        stack = ExitStack()
-        stack.enter_context(computing_in(self.dtype, self.layers))
-        if self.dtype == "float64":
-            from lpft_keras.ntk.jacobian.tensorflow import float64_gelu
-
-            stack.enter_context(float64_gelu())
-        return stack
+        return computing(self.dtype, self.layers, self.jacobian)
 
 
-def pose(model: keras.Model, data: Sequence[Any], variables: Choice | None, dtype: str = "float32") -> Problem:
+def pose(
+    model: keras.Model, data: Sequence[Any], variables: Choice | None, dtype: str = "float32", taps: bool = True
+) -> Problem:
     """Take a model apart and check it with its examples.
 
     Args:
@@ -79,6 +86,7 @@ def pose(model: keras.Model, data: Sequence[Any], variables: Choice | None, dtyp
         data: Data sets, each as the model takes its examples.
         variables: As `empirical_ntk` takes it.
         dtype: What is computed in.
+        taps: Whether layers may be listened to; without, all variables are differentiated as they are.
 
     Returns:
         The problem.
@@ -95,21 +103,31 @@ def pose(model: keras.Model, data: Sequence[Any], variables: Choice | None, dtyp
     network = take_apart(model, data[0])
     arrays = [network.arrays(x) for x in data]
     counts = [_count(part) for part in arrays]
-    lengths = [found for found in map(_lengths, data) if found is not None]
-    inputs = [_joined(parts, padded=bool(lengths)) for parts in zip(*arrays, strict=True)]
+    inputs = [_joined(parts, open_) for parts, open_ in zip(zip(*arrays, strict=True), network.open, strict=True)]
+    lengths = _lengths(network, inputs)
     chosen = _chosen(model, network, variables)
     _check_weights(model)
-    fixed, segments = chain(network, chosen, dtype)
-    joined = np.concatenate(lengths) if lengths else None
-    layers = list(model._flatten_layers())
-    return Problem(network, fixed, segments, chosen, counts, inputs, joined, dtype, _kept_jacobian(model), layers)
+    layers, (jacobian, agreed) = list(model._flatten_layers()), _kept(model)
+    with computing(dtype, layers, jacobian):
+        seen = probe(network, inputs, chosen, dtype, lengths)
+    untapped = seen.untapped if taps else layers
+    fixed, segments = chain(network, chosen, dtype, untapped)
+    lengths = lengths if seen.trims else None
+    return Problem(network, fixed, segments, chosen, counts, inputs, lengths, seen, dtype, jacobian, layers, agreed)
 
 
-def _kept_jacobian(model: keras.Model) -> Jacobian:
-    """Return the model's own, so that what was compiled for it serves again."""
-    if "_lpft_jacobian" not in vars(model):
-        object.__setattr__(model, "_lpft_jacobian", make_jacobian())
-    return vars(model)["_lpft_jacobian"]
+@contextmanager
+def computing(dtype: str, layers: Sequence[keras.layers.Layer], jacobian: Jacobian) -> Iterator[None]:
+    """Let a model compute in a dtype, and exactly in it, whatever its policies and the backend's settings say."""
+    with computing_in(dtype, layers), jacobian.exact(dtype):
+        yield
+
+
+def _kept(model: keras.Model) -> tuple[Jacobian, set[tuple]]:
+    """Return the model's own derivatives and checks, so that what was compiled and compared for it serves again."""
+    if "_lpft_kept" not in vars(model):
+        object.__setattr__(model, "_lpft_kept", (make_jacobian(), set()))
+    return vars(model)["_lpft_kept"]
 
 
 def _count(arrays: Sequence[np.ndarray]) -> int:
@@ -124,10 +142,10 @@ def _count(arrays: Sequence[np.ndarray]) -> int:
     return counts.pop()
 
 
-def _joined(parts: Sequence[np.ndarray], padded: bool) -> np.ndarray:
+def _joined(parts: Sequence[np.ndarray], open_: bool) -> np.ndarray:
     """Return one input of all data sets; token arrays may be padded to unlike lengths."""
     shapes = {part.shape[1:] for part in parts}
-    if len(shapes) > 1 and padded and all(part.ndim == 2 for part in parts):
+    if len(shapes) > 1 and open_:
         width = max(part.shape[1] for part in parts)
         parts = [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts]
     elif len(shapes) > 1:
@@ -135,12 +153,12 @@ def _joined(parts: Sequence[np.ndarray], padded: bool) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _lengths(x: Any) -> np.ndarray | None:
-    """Return how many columns each example uses, by its padding mask; None where there is none."""
-    if not isinstance(x, dict) or "padding_mask" not in x:
+def _lengths(network: Network, inputs: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Return how many columns each example uses, by the model's padding mask; None where it takes none."""
+    if "padding_mask" not in network.names or not network.open[network.names.index("padding_mask")]:
         return None
-    mask = np.asarray(x["padding_mask"]) != 0
-    return (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1)
+    mask = inputs[network.names.index("padding_mask")] != 0
+    return (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1).clip(min=1)
 
 
 def _chosen(model: keras.Model, network: Network, variables: Choice | None) -> list[keras.Variable]:

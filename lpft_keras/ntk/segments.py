@@ -1,21 +1,24 @@
 """A network as a chain of segments, each a function of one tensor from below, its variables, and side inputs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.graph import Call, Network, Slot, run
 from lpft_keras.ntk.taps import Record, Tap, find_taps, tapped
+from lpft_keras.storage import fingerprint
 
 
 def variables_of(calls: Sequence[Call]) -> list[keras.Variable]:
     """Return all variables that some calls read, each once."""
-    return list({id(v): v for call in calls for layer in call.layers for v in layer.variables}.values())
+    found = [v for call in calls for v in (*call.bare, *(v for layer in call.layers for v in layer.variables))]
+    return list({id(variable): variable for variable in found}.values())
 
 
 def value_of(variable: keras.Variable, dtype: str) -> Any:
@@ -37,7 +40,6 @@ class Segment:
     """A stretch of the network through which all that depends on the chosen variables passes as one tensor.
 
     Attributes:
-        name: What it holds.
         calls: Its calls.
         below: The slot of the tensor from the segment below; None for the lowest one.
         sides: Other slots it reads: token ids, masks, and whatever no chosen variable lies under.
@@ -47,7 +49,6 @@ class Segment:
         taps: Layers whose variables' gradients are made from what goes in and what comes back.
     """
 
-    name: str
     calls: tuple[Call, ...]
     below: Slot | None
     sides: tuple[Slot, ...]
@@ -101,34 +102,82 @@ class Segment:
         calls = []
         for call in self.calls:
             slots.update({slot: len(slots) + number for number, slot in enumerate(call.outputs)})
-            arguments = keras.tree.map_structure(
-                lambda leaf: slots[leaf] if isinstance(leaf, Slot) else repr(leaf), (call.args, call.kwargs)
-            )
-            calls.append((type(call.operation).__name__, _config(call.operation), repr(arguments)))
-        shapes = [tuple((v.shape, v.dtype) for v in part) for part in (self.direct, self.others)]
-        return (repr(calls), repr(shapes), tuple(repr(tap.kind) for tap in self.taps))
+            leaves = [
+                slots[leaf] if isinstance(leaf, Slot) else _state(leaf)
+                for leaf in keras.tree.flatten((call.args, call.kwargs))
+            ]
+            parts = [call.operation, *call.layers]
+            states = [(type(part).__module__, type(part).__qualname__, _attributes(part)) for part in parts]
+            calls.append((str(keras.tree.map_structure(lambda leaf: None, (call.args, call.kwargs))), leaves, states))
+        variables = {id(variable): place for place, variable in enumerate(variables_of(self.calls))}
+        layers = {layer: place for place, layer in enumerate(layer for call in self.calls for layer in call.layers)}
+        taps = [(tap.kind, layers[tap.layer], [variables[id(v)] for v in tap.variables]) for tap in self.taps]
+        chosen = [[(variables[id(v)], v.shape, v.dtype) for v in part] for part in (self.direct, self.others)]
+        ends = [slots[self.above], self.below is None, [slot.batched for slot in self.sides], self.dtype]
+        return (repr(calls), repr(taps), repr(chosen), repr(ends))
 
 
-def _config(operation: Any) -> str:
-    """Return an operation's configuration without names; its identity where it has none."""
-    try:
-        config = operation.get_config()
-    except (NotImplementedError, AttributeError):
-        return f"id {id(operation)}"
+def _attributes(part: Any) -> list[tuple[str, Any]]:
+    """Return what a layer or operation is beside its variables, as far as it can be told; names are no matter.
 
-    return repr({key: value for key, value in config.items() if key != "name"})
+    What is not of Keras or ours may keep anything anywhere: it is like itself only.
+    """
+    if not _known(type(part).__module__):
+        return [("place", f"@{id(part)}"), *_simple(part)]
+    return _simple(part)
 
 
-def chain(network: Network, chosen: Sequence[keras.Variable], dtype: str) -> tuple[list[Call], list[Segment]]:
+def _simple(part: Any) -> list[tuple[str, Any]]:
+    held = vars(part) if hasattr(part, "__dict__") else {}
+    # Keras hangs wrapped methods on its objects.
+    own = {name for name in held if name.endswith(("name", "path")) or callable(getattr(type(part), name, None))}
+    return sorted((name, _state(value)) for name, value in held.items() if name not in own)
+
+
+def _state(value: Any) -> str:
+    """Return in words what a value is: content of plain ones, the type of Keras' objects, else the place in memory."""
+    if isinstance(value, np.ndarray):
+        return f"array {fingerprint([value])}"
+    if value is None or isinstance(value, bool | int | float | str | slice | np.generic | type(...)):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return str([_state(item) for item in value])
+    if isinstance(value, dict):
+        return str([(str(key), _state(item)) for key, item in value.items()])
+    if callable(value):
+        kind = value if hasattr(value, "__qualname__") else type(value)
+        known = _known(kind.__module__ or "") and "<" not in kind.__qualname__
+        return f"{kind.__module__}.{kind.__qualname__}" if known else f"@{id(value)}"
+    return type(value).__qualname__
+
+
+def _known(module: str) -> bool:
+    return module.split(".")[0] in ("keras", "keras_hub", "lpft_keras", "tensorflow", "jax", "torch", "numpy")
+
+
+def joined(segments: Sequence[Segment]) -> Segment:
+    """Return a chain as one segment without taps, which is differentiated by its variables."""
+    calls = tuple(call for segment in segments for call in segment.calls)
+    made = {slot for call in calls for slot in call.outputs}
+    sides = dict.fromkeys(slot for call in calls for slot in call.inputs if slot not in made)
+    chosen = tuple(variable for segment in segments for variable in segment.chosen)
+    return Segment(calls, None, tuple(sides), segments[-1].above, chosen, segments[-1].dtype)
+
+
+def chain(
+    network: Network, chosen: Sequence[keras.Variable], dtype: str, untapped: Container[keras.layers.Layer] = ()
+) -> tuple[list[Call], list[Segment]]:
     """Cut a network into what lies below all chosen variables, and a chain of segments above.
 
     A cut lies where one tensor alone carries all that depends on the chosen variables, and no variable is used on both
-    sides. A network without such places is one segment, and so is one whose layers pass implicit masks on.
+    sides. A network without such places is one segment, and so is one whose layers pass implicit masks on, or whose
+    segments would read what holds several rows an example.
 
     Args:
         network: The network.
         chosen: Variables whose kernel is asked for, all of them used by the network.
         dtype: What the segments are computed in.
+        untapped: Layers that can't be listened to.
 
     Returns:
         The calls that no chosen variable lies under, which are computed once, and the segments, lowest first.
@@ -136,11 +185,11 @@ def chain(network: Network, chosen: Sequence[keras.Variable], dtype: str) -> tup
     Raises:
         InputError: The features do not depend on any of the variables.
     """
-    if any(_masks(layer) for call in network.calls for layer in call.layers):
-        # An implicit mask goes along with a tensor, unseen, and would be lost at a cut.
-        return [], [_segment(list(network.calls), None, network.features, list(chosen), dtype)]
     wanted = {id(variable) for variable in chosen}
-    uses = [{id(v) for layer in call.layers for v in layer.variables} & wanted for call in network.calls]
+    uses = []
+    for call in network.calls:
+        read = [*call.bare, *(variable for layer in call.layers for variable in layer.variables)]
+        uses.append({id(variable) for variable in read} & wanted)
     dependent: set[Slot] = set()
     fixed, moving = [], []
     for call, used in zip(network.calls, uses, strict=True):
@@ -151,6 +200,10 @@ def chain(network: Network, chosen: Sequence[keras.Variable], dtype: str) -> tup
             fixed.append(call)
     if network.features not in dependent:
         raise InputError("the features depend on none of the chosen variables; choose others (variables=)")
+    sides = {slot for call, _ in moving for slot in call.inputs} - dependent
+    if any(_masks(layer) for call in network.calls for layer in call.layers) or any(slot.mixed for slot in sides):
+        # An implicit mask goes along with a tensor, unseen, and would be lost at a cut.
+        return [], [_segment(list(network.calls), None, network.features, list(chosen), dtype, untapped)]
 
     last_read = {network.features: len(moving)}
     last_use: dict[int, int] = {}
@@ -168,10 +221,12 @@ def chain(network: Network, chosen: Sequence[keras.Variable], dtype: str) -> tup
         closed = all(last_use[variable] <= number for variable in seen)
         rest = any(later for _, later in moving[number + 1 :])
         last = number == len(moving) - 1
+        narrow = len(live) == 1 and all(slot.batched and slot.floating for slot in live)
         # What follows the last variables belongs to the top segment.
-        if last or (seen and rest and closed and len(live) == 1 and all(s.batched and s.floating for s in live)):
+        if last or (seen and rest and closed and narrow):
             above = network.features if last else next(iter(live))
-            segments.append(_segment(part, below, above, [v for v in chosen if id(v) in seen], dtype))
+            own = [variable for variable in chosen if id(variable) in seen]
+            segments.append(_segment(part, below, above, own, dtype, untapped))
             below, part, seen = above, [], set()
     return fixed, segments
 
@@ -183,11 +238,19 @@ def _masks(layer: keras.layers.Layer) -> bool:
     return not type(layer).compute_mask.__module__.startswith(("keras.", "keras_hub."))
 
 
-def _segment(calls: list[Call], below: Slot | None, above: Slot, chosen: list[keras.Variable], dtype: str) -> Segment:
+def _segment(
+    calls: list[Call],
+    below: Slot | None,
+    above: Slot,
+    chosen: list[keras.Variable],
+    dtype: str,
+    untapped: Container[keras.layers.Layer],
+) -> Segment:
     made = {slot for call in calls for slot in call.outputs}
     read = dict.fromkeys(slot for call in calls for slot in call.inputs)
     sides = tuple(slot for slot in read if slot not in made and slot is not below)
-    names = [call.operation.name for call in calls if call.layers and any(layer.variables for layer in call.layers)]
-    taps = find_taps([layer for call in calls for layer in call.layers], chosen)
-    name = "+".join(names) or "features"
-    return Segment(name, tuple(calls), below, sides, above, tuple(chosen), dtype, tuple(taps))
+    # A variable that some call is given bare has more to its gradient than its layer sees.
+    bare = {id(variable) for call in calls for variable in call.bare}
+    layers = [layer for call in calls for layer in call.layers if layer not in untapped]
+    taps = find_taps([layer for layer in layers if not bare.intersection(map(id, layer.variables))], chosen)
+    return Segment(tuple(calls), below, sides, above, tuple(chosen), dtype, tuple(taps))

@@ -14,7 +14,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from lpft_keras.errors import InputError
 from lpft_keras.ntk.blocks import Block, Lookups, Products, Rows
 from lpft_keras.ntk.graph import replaced_calls
 
@@ -23,7 +22,10 @@ Adjust = Callable[[int, Any], Any]
 
 @dataclass(frozen=True)
 class Record:
-    """One call of a tapped layer: what went in, as the tap wants it, and the output that it listens to."""
+    """One call of a tapped layer: what went in, as the tap wants it, and the output that it listens to.
+
+    `seen` is None where the layer was used in a way that its tap does not cover.
+    """
 
     tap: "Tap"
     seen: Any
@@ -146,11 +148,10 @@ class LookupTap(Tap):
         original = self.layer.call
 
         def call(inputs, *args, **kwargs):
-            if kwargs.get("reverse") or (args and args[0]):
-                raise InputError(
-                    f"layer {self.layer.name!r} uses its table backwards, as an output layer; leave it out"
-                )
-            return note(inputs, original(inputs, *args, **kwargs))
+            backwards = kwargs.get("reverse") or (args and args[0])
+            if backwards:  # a product with the table, as of an output layer
+                return note(None, original(inputs, *args, **kwargs))
+            return note(ops.cast(inputs, "int32"), original(inputs, *args, **kwargs))
 
         return call
 
@@ -215,7 +216,7 @@ def _tap(layer: keras.layers.Layer, wanted: set[int]) -> Tap | None:
             return None
         plain_bias = set(getattr(layer, "bias_axes", None) or letters.outer) == set(letters.outer)
         return ProductTap(layer, those(layer._kernel, layer.bias if plain_bias else None), letters)
-    if isinstance(layer, keras.layers.Embedding):
+    if type(layer).call in (keras.layers.Embedding.call, keras.layers.ReversibleEmbedding.call):
         return LookupTap(layer, those(layer._embeddings))
     if type(layer) is keras.layers.LayerNormalization and not layer.rms_scaling and layer.axis in (-1, [-1]):
         return NormTap(layer, those(layer.gamma if layer.scale else None, layer.beta if layer.center else None))

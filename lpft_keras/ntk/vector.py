@@ -5,16 +5,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.graph import Slot
-from lpft_keras.ntk.passes import Bunch, bunches_of, survey
+from lpft_keras.ntk.passes import CHUNK, Bunch, bunches_of
 from lpft_keras.ntk.problem import Choice, Problem, pose
-from lpft_keras.ntk.segments import Segment
-
-# Examples that are differentiated at once.
-_CHUNK = 16
+from lpft_keras.ntk.segments import Segment, joined
 
 
 def vector_product(
@@ -44,9 +39,8 @@ def vector_product(
     vector = np.asarray(vector, "float64")
     if vector.shape != (len(columns), problem.classes):
         raise InputError(f"the vector must have the shape {(len(columns), problem.classes)}, not {vector.shape}")
-    whole = _whole(problem)
+    whole = joined(problem.segments)
     with problem.computing():
-        survey(problem)
         return _product(problem, whole, own, columns, vector)
 
 
@@ -56,35 +50,21 @@ def _product(problem: Problem, whole: Segment, own: np.ndarray, columns: np.ndar
     of_columns = np.zeros((head.shape[0], problem.classes))
     for bunch in _few(problem, columns):
         cotangents = (vector[bunch.rows] @ head.T).astype("float32")
-        features, found = problem.jacobian.gradient(whole, _sides(problem, whole, bunch), cotangents)
+        features, found = problem.jacobian.gradient(whole, problem.sides(whole, bunch.inputs), cotangents)
         of_columns += features.astype("float64").T @ vector[bunch.rows]
         gradient = found if gradient is None else [a + b for a, b in zip(gradient, found, strict=True)]
     assert gradient is not None
     result = np.empty((len(own), problem.classes))
     constant = vector.sum(axis=0) if problem.network.head.use_bias else 0.0
     for bunch in _few(problem, own):
-        features, change = problem.jacobian.push_forward(whole, _sides(problem, whole, bunch), gradient)
+        features, change = problem.jacobian.push_forward(whole, problem.sides(whole, bunch.inputs), gradient)
         result[bunch.rows] = features.astype("float64") @ of_columns + constant + change.astype("float64") @ head
+    if not np.isfinite(result).all():
+        raise InputError("the model's gradients hold NaN or infinite values for these examples")
     return result
 
 
 def _few(problem: Problem, examples: np.ndarray) -> Iterator[Bunch]:
     """Yield bunches of so few examples that what is kept of them for their gradient stays small."""
-    for first in range(0, len(examples), _CHUNK):
-        yield from bunches_of(problem, examples[first : first + _CHUNK], first)
-
-
-def _whole(problem: Problem) -> Segment:
-    """Return all segments as one, without taps: it is differentiated by its variables."""
-    calls = tuple(call for segment in problem.segments for call in segment.calls)
-    made = {slot for call in calls for slot in call.outputs}
-    sides = dict.fromkeys(slot for call in calls for slot in call.inputs if slot not in made)
-    return Segment("all", calls, None, tuple(sides), problem.network.features, tuple(problem.chosen), problem.dtype)
-
-
-def _sides(problem: Problem, whole: Segment, bunch: Bunch) -> list[Any]:
-    values: dict[Slot, Any] = {
-        slot: ops.convert_to_tensor(array) for slot, array in zip(problem.network.inputs, bunch.inputs, strict=True)
-    }
-    problem.run_fixed(values)
-    return [values[slot] for slot in whole.sides]
+    for first in range(0, len(examples), CHUNK):
+        yield from bunches_of(problem, examples[first : first + CHUNK], first)

@@ -261,3 +261,116 @@ def recurrent():
     model, _ = with_head(inputs, keras.layers.LSTM(5)(keras.layers.Dense(4, activation="tanh")(embedded)))
     x = token_rows()
     return model, x["token_ids"] * x["padding_mask"]
+
+
+class Scaled(keras.layers.Embedding):
+    def call(self, inputs):
+        return super().call(inputs) * 3.0
+
+
+class Positions(keras.layers.Layer):
+    """keras.io's: the table is looked up once for all examples, not by each."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.positions = keras.layers.Embedding(50, 6), keras.layers.Embedding(LENGTH, 6)
+
+    def build(self, shape):
+        self.tokens.build(shape)
+        self.positions.build((LENGTH,))
+
+    def call(self, x):
+        return self.tokens(x) + self.positions(ops.arange(ops.shape(x)[-1]))
+
+
+class Tied(keras.layers.Layer):
+    """Uses its inner layer's kernel once more, past the layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = keras.layers.Dense(4, activation="tanh")
+
+    def build(self, shape):
+        self.inner.build(shape)
+
+    def call(self, x):
+        return ops.matmul(self.inner(x), ops.transpose(self.inner.kernel))
+
+
+class Own(keras.Sequential):
+    def call(self, inputs, training=None):
+        return super().call(2 * inputs, training=training)
+
+
+def _scaled_tanh(scale):
+    return lambda x: ops.tanh(scale * x)
+
+
+def odd(name):
+    """Models whose layers do not do what their kind, their shapes or their configuration say."""
+    rng = np.random.default_rng(6)
+    ids = token_rows()["token_ids"]
+    numbers = rng.normal(size=(ROWS, 6)).astype("float32")
+    average = keras.layers.GlobalAveragePooling1D()
+    inputs = keras.Input((6,))
+    match name:
+        case "scaled lookup":
+            inputs, x = keras.Input((LENGTH,), dtype="int32"), ids
+            features = average(keras.layers.Dense(5, activation="tanh")(Scaled(50, 6)(inputs)))
+        case "float ids":
+            inputs, x = keras.Input((LENGTH,)), ids.astype("float32")
+            features = average(keras.layers.Dense(5, activation="tanh")(keras.layers.Embedding(50, 6)(inputs)))
+        case "shared positions":
+            inputs, x = keras.Input((LENGTH,), dtype="int32"), ids
+            features = average(keras.layers.Dense(5, activation="tanh")(Positions()(inputs)))
+        case "windows":
+            inputs, x = keras.Input((4, 6)), rng.normal(size=(ROWS, 4, 6)).astype("float32")
+            rows = keras.layers.Dense(5, activation="tanh")(ops.reshape(inputs, (-1, 6)))
+            rows = keras.layers.Dense(5, activation="tanh")(rows)
+            features = average(ops.reshape(rows, (-1, 4, 5)))
+        case "tied":
+            x = numbers
+            features = keras.layers.Dense(5, activation="tanh")(Tied()(inputs))
+        case "closures":
+            x = numbers
+            hidden = keras.layers.Dense(6, activation=_scaled_tanh(0.3))(inputs)
+            features = keras.layers.Dense(6, activation=_scaled_tanh(3.0))(hidden)
+        case "own sequential":
+            x = numbers
+            features = Own([keras.Input((6,)), keras.layers.Dense(5, activation="tanh")])(inputs)
+        case "bare variable":
+            x = numbers
+            layer = keras.layers.Dense(6, activation="tanh")
+            features = keras.layers.Dense(5, activation="tanh")(ops.matmul(layer(inputs), layer.kernel))
+        case "inputs by name":
+            first, second = keras.Input((6,), name="zz"), keras.Input((6,), name="aa")
+            inputs, x = [first, second], {"aa": numbers, "zz": 2 * numbers[::-1].copy()}
+            features = keras.layers.Dense(5, activation="tanh")(
+                ops.concatenate([keras.layers.Dense(3, activation="tanh")(first), second], -1)
+            )
+        case "a mask that is not taken":
+            inputs, x = {"token_ids": keras.Input((None,), dtype="int32", name="token_ids")}, token_rows()
+            embedded = keras.layers.Embedding(50, 6)(inputs["token_ids"])
+            features = average(keras.layers.Dense(5, activation="tanh")(embedded))
+        case "a mask that is not heeded":
+            x = token_rows()
+            inputs = {key: keras.Input((None,), dtype="int32", name=key) for key in x}
+            mask = ops.cast(ops.expand_dims(inputs["padding_mask"], -1), "float32")
+            embedded = keras.layers.Embedding(50, 6)(inputs["token_ids"]) + 0.1 * mask
+            features = average(keras.layers.Dense(5, activation="tanh")(embedded))
+    return with_head(inputs, features)[0], x
+
+
+ODD = (
+    "scaled lookup",
+    "float ids",
+    "shared positions",
+    "windows",
+    "tied",
+    "closures",
+    "own sequential",
+    "bare variable",
+    "inputs by name",
+    "a mask that is not taken",
+    "a mask that is not heeded",
+)

@@ -181,6 +181,43 @@ def test_any_family_has_the_kernel_of_its_gradients(name):
     assert difference(ntk.empirical_ntk(model, x).finetune, cases.by_autodiff(model, x)) < 3e-6
 
 
+@pytest.mark.parametrize("name", cases.ODD)
+def test_no_layer_is_trusted_to_be_what_it_looks_like(name):
+    model, x = cases.odd(name)
+    taken = {key: x[key] for key in ("token_ids",)} if name == "a mask that is not taken" else x
+    assert difference(ntk.empirical_ntk(model, x).finetune, cases.by_autodiff(model, taken)) < 3e-6
+
+
+def test_choices_on_one_model_do_not_get_into_each_others_way(tokens):
+    """What was compiled for one choice of variables serves no other of the same shapes."""
+    model, x = small_classifier(), model_inputs(tokens, np.arange(9), 32)
+    kernels = {}
+    for name in ("query/kernel", "value/kernel", "query/bias", "layer_0"):
+        kernels[name] = ntk.empirical_ntk(model, x, variables=lambda v, name=name: name in v.path).finetune
+        parts = ntk.empirical_ntk(model, x, parts=lambda path, name=name: str(name in path)).parts
+        assert difference(kernels[name], parts["True"]) < 1e-6
+    first, second = "transformer_layer_0/self_attention_layer/query", "transformer_layer_1/self_attention_layer/value"
+    mixed = ntk.empirical_ntk(model, x, variables=lambda v: v.path.startswith((first, second))).finetune
+    parts = ntk.empirical_ntk(model, x, parts=lambda path: str(path.startswith((first, second)))).parts
+    assert difference(mixed, parts["True"]) < 1e-6
+
+
+def test_a_changed_layer_is_seen():
+    """Between two calls, an attribute that is no variable."""
+    model, x = cases.odd("closures")
+    ntk.empirical_ntk(model, x)
+    model.layers[1].activation = keras.activations.relu
+    assert difference(ntk.empirical_ntk(model, x).finetune, cases.by_autodiff(model, x)) < 3e-6
+
+
+def test_gradients_that_are_no_numbers_are_refused():
+    inputs = keras.Input((6,))
+    model, _ = cases.with_head(inputs, ops.sqrt(ops.square(keras.layers.Dense(4)(inputs))))
+    model.layers[1].kernel.assign(np.zeros((6, 4)))
+    with pytest.raises(InputError, match="gradients hold NaN"):
+        ntk.empirical_ntk(model, np.ones((3, 6), "float32"))
+
+
 def test_a_subclassed_model_has_the_kernel_of_its_functional_twin():
     case = cases.perceptron()
 
@@ -218,6 +255,26 @@ def _frozen():
     return ntk.empirical_ntk(model, np.ones((3, 6), "float32"))
 
 
+def _noise_below():
+    model = keras.Sequential([keras.Input((6,)), Noise(), keras.layers.Dense(4), keras.layers.Dense(2)])
+    return ntk.empirical_ntk(model, np.ones((3, 6), "float32"))
+
+
+def _fixed_batch():
+    inputs = keras.Input(batch_shape=(3, 6))
+    return ntk.empirical_ntk(keras.Model(inputs, keras.layers.Dense(2)(inputs)), np.ones((3, 6), "float32"))
+
+
+def _token_arrays_of_unlike_lengths():
+    x = model_inputs(small_tokens(np.random.default_rng(0), 9), np.arange(9), 32)
+    return ntk.empirical_ntk(small_classifier(), x | {"token_ids": x["token_ids"][:8]})
+
+
+def _one_array_missing():
+    x = model_inputs(small_tokens(np.random.default_rng(0), 9), np.arange(9), 32)
+    return ntk.empirical_ntk(small_classifier(), {"token_ids": x["token_ids"]})
+
+
 def _broken():
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4), keras.layers.Dense(2)])
     model.layers[0].kernel.assign(np.full((6, 4), np.nan))
@@ -240,6 +297,14 @@ def _broken():
         (_dense(keras.layers.Dense(2), dtype="float16"), "unknown dtype 'float16'"),
         (_dense(keras.layers.Dense(2), workers=0), "workers must be 1 or more"),
         (_dense(Noise(), keras.layers.Dense(2)), "differs between two calls"),
+        (_noise_below, "differs between two calls"),
+        (_dense(keras.layers.Dense(2), x=np.array(["a", "b"])), "must be an array of numbers"),
+        (_dense(keras.layers.Dense(2), max_memory="8GB"), "max_memory must be a number"),
+        (_dense(keras.layers.Dense(2), workers="gpu:0"), "workers must be 1 or more"),
+        (lambda: ntk.empirical_ntk(object(), np.ones((3, 6))), "must be a keras.Model"),
+        (_fixed_batch, "takes just 3 examples at once"),
+        (_token_arrays_of_unlike_lengths, "unlike numbers of examples"),
+        (_one_array_missing, "x lacks the input 'padding_mask'"),
         (_frozen, "no variable below the head is trainable"),
         (_broken, "kernel' holds NaN"),
     ],

@@ -83,9 +83,23 @@ def test_a_changed_model_or_data_set_is_refused(model, x, tmp_path):
     ntk.empirical_ntk(model, x, directory=tmp_path)
     with pytest.raises(InputError, match=r"another kernel \(data differ\)"):
         ntk.empirical_ntk(model, {name: array[1:] for name, array in x.items()}, directory=tmp_path)
+    with pytest.raises(InputError, match=r"another kernel \(max_memory or workers differ\)"):
+        ntk.empirical_ntk(model, x, directory=tmp_path, max_memory=5 * _bytes_an_example(model, x))
+    with pytest.raises(InputError, match=r"another kernel \(variables differ\)"):
+        ntk.empirical_ntk(model, x, directory=tmp_path, variables=lambda v: "layer_0" in v.path)
     scale_head(model, 2.0)
     with pytest.raises(InputError, match=r"another kernel \(weights differ\)"):
         ntk.empirical_ntk(model, x, directory=tmp_path)
+
+
+def test_choices_and_models_of_the_same_shape_are_told_apart(model, x, tmp_path):
+    ntk.empirical_ntk(model, x, directory=tmp_path / "choice", variables=lambda v: "layer_0" in v.path)
+    with pytest.raises(InputError, match=r"another kernel \((model|variables) differ\)"):
+        ntk.empirical_ntk(model, x, directory=tmp_path / "choice", variables=lambda v: "layer_1" in v.path)
+    ntk.empirical_ntk(model, x, directory=tmp_path / "pooling")
+    other = small_classifier(pooling="mean")
+    with pytest.raises(InputError, match=r"another kernel \(model differ\)"):
+        ntk.empirical_ntk(other, x, directory=tmp_path / "pooling")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Where the kernel meets a backend: one interface, one file a backend."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import keras
@@ -29,6 +30,9 @@ class Pulled(NamedTuple):
 
 class Jacobian(Protocol):
     """Derivatives of segments by one backend. It keeps what it compiled for the next segment or call."""
+
+    def exact(self, dtype: str) -> AbstractContextManager[None]:
+        """Keep the backend from computing in less than `dtype` while the context is entered, as GPUs like to."""
 
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
         """Return what a segment gives, as a tensor of the backend."""

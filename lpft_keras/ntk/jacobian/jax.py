@@ -1,5 +1,6 @@
 """Derivatives by JAX: `vjp`, mapped over classes and examples, compiled once for all segments of one likeness."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -16,6 +17,10 @@ class JaxJacobian:
     def __init__(self):
         self._compiled: dict[Any, Any] = {}
 
+    def exact(self, dtype: str) -> AbstractContextManager[None]:
+        """See `Jacobian.exact`."""
+        return jax.default_matmul_precision("highest")
+
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
         """See `Jacobian.forward`."""
 
@@ -28,23 +33,20 @@ class JaxJacobian:
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""
         function, order = self._get(("pull", segment.likeness), lambda: _pull(segment))
-        with jax.default_matmul_precision("highest"):
-            direct, seen, deltas, lower = function(*segment.values(), below, sides, cotangents)
+        direct, seen, deltas, lower = function(*segment.values(), below, sides, cotangents)
         arrays = [[np.asarray(array) for array in part] for part in (direct, seen, deltas)]
         return Pulled(arrays[0], list(order), arrays[1], arrays[2], None if lower is None else np.asarray(lower))
 
     def gradient(self, segment: Segment, sides: list[Any], cotangents: np.ndarray) -> tuple[np.ndarray, list[Any]]:
         """See `Jacobian.gradient`."""
         direct, others = segment.values()
-        with jax.default_matmul_precision("highest"):
-            above, pull = jax.vjp(lambda direct: segment(direct, others, None, sides)[0], direct)
-            return np.asarray(above), pull(jnp.asarray(cotangents))[0]
+        above, pull = jax.vjp(lambda direct: segment(direct, others, None, sides)[0], direct)
+        return np.asarray(above), pull(jnp.asarray(cotangents))[0]
 
     def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
         """See `Jacobian.push_forward`."""
         direct, others = segment.values()
-        with jax.default_matmul_precision("highest"):
-            above, change = jax.jvp(lambda direct: segment(direct, others, None, sides)[0], (direct,), (tangents,))
+        above, change = jax.jvp(lambda direct: segment(direct, others, None, sides)[0], (direct,), (tangents,))
         return np.asarray(above), np.asarray(change)
 
     def _get(self, key, make):

@@ -16,20 +16,11 @@ from lpft_keras.ntk.jacobian import Pulled, one_by_one
 from lpft_keras.ntk.segments import Segment
 
 
-@contextmanager
-def float64_gelu() -> Iterator[None]:
-    """Let Keras compute GELU in float64 to its last digit: `tf.nn.gelu` rounds its constants to float32."""
-
-    def gelu(x, approximate=True):
-        if approximate:
-            return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-        return 0.5 * x * (1 + tf.math.erf(x / math.sqrt(2)))
-
-    original, keras_nn.gelu = keras_nn.gelu, gelu
-    try:
-        yield
-    finally:
-        keras_nn.gelu = original
+def _gelu(x, approximate=True):
+    """GELU to the last digit of float64: `tf.nn.gelu` rounds its constants to float32."""
+    if approximate:
+        return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + tf.math.erf(x / math.sqrt(2)))
 
 
 class TensorFlowJacobian:
@@ -37,6 +28,18 @@ class TensorFlowJacobian:
 
     def __init__(self):
         self._compiled: dict[Any, Any] = {}
+
+    @contextmanager
+    def exact(self, dtype: str) -> Iterator[None]:
+        """See `Jacobian.exact`."""
+        gelu, tensor_float = keras_nn.gelu, tf.config.experimental.tensor_float_32_execution_enabled()
+        keras_nn.gelu = _gelu if dtype == "float64" else gelu
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        try:
+            yield
+        finally:
+            keras_nn.gelu = gelu
+            tf.config.experimental.enable_tensor_float_32_execution(tensor_float)
 
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
         """See `Jacobian.forward`."""

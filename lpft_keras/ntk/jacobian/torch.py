@@ -1,5 +1,7 @@
 """Derivatives by PyTorch's autograd. Not `torch.func.vmap`: not all of Keras' layers have batching rules."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,18 @@ from lpft_keras.torch_products import OneDnnProducts
 
 class TorchJacobian:
     """See `Jacobian`."""
+
+    @contextmanager
+    def exact(self, dtype: str) -> Iterator[None]:
+        """See `Jacobian.exact`."""
+        of_products, of_convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(of_products)
+            torch.backends.cudnn.allow_tf32 = of_convolutions
 
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
         """See `Jacobian.forward`."""
