@@ -13,6 +13,7 @@ import lpft_keras
 from lpft_keras import ntk
 from lpft_keras.cli import main
 from lpft_keras.errors import InputError
+from lpft_keras.kernels import run_ntk_of
 
 pytestmark = pytest.mark.timeout(1500)  # JAX compiles each method's segments
 
@@ -121,7 +122,7 @@ def test_a_run_that_was_moved_is_refused(tmp_path):
     run = lpft_keras.run("demo", "lp", output_dir=tmp_path, **{k: v for k, v in SMALL.items() if k != "rows"})
     moved = run.directory.rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="is not where its run was made"):
-        lpft_keras.run_ntk_of(moved)
+        run_ntk_of(moved)
 
 
 @pytest.mark.parametrize(

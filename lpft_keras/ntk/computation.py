@@ -88,12 +88,12 @@ def compute(model: keras.Model, data: Sequence[Any], square: bool, options: Opti
     computation = _Computation(model, data, square, options)
     pickled = _pickled(model, computation.problem.layers) if devices != [None] else b""
     with computation.problem.computing(), ExitStack() as stack:
-        capacity = computation.capacity(len(devices))
+        tiles = computation.plan(len(devices))
         if pickled:
             if options.directory is None:
                 computation.options = replace(options, directory=stack.enter_context(TemporaryDirectory()))
-            _spread(computation, pickled, capacity, devices)
-        kernel = computation.run(capacity)
+            _spread(computation, pickled, tiles, devices)
+        kernel = computation.run(tiles)
     edges = np.cumsum([0, *computation.problem.counts])
     return [
         NTK(
@@ -114,7 +114,7 @@ def _devices(workers: Any) -> Sequence[str | None]:
     raise InputError(f"workers must be 1 or more, or list the device of each, not {workers!r}")
 
 
-def _spread(computation: "_Computation", pickled: bytes, capacity: int, devices: Sequence[str | None]) -> None:
+def _spread(computation: "_Computation", pickled: bytes, tiles: list[Tile], devices: Sequence[str | None]) -> None:
     """Let processes compute the tiles into the directory. The first one shows the progress of all."""
     options, problem = computation.options, computation.problem
     # In another process variables are others, told by their places, and classes are registered once they are imported.
@@ -124,20 +124,12 @@ def _spread(computation: "_Computation", pickled: bytes, capacity: int, devices:
     for number, device in enumerate(devices):
         own = replace(options, variables=None, show_progress=shows and number == 0)
         work = (pickled, modules, computation.places, device, computation.data, computation.square, own)
-        jobs.append(delayed(_work)(*work, computation.taps, capacity))
+        jobs.append(delayed(_work)(*work, computation.taps, tiles))
     Parallel(n_jobs=len(jobs), backend="loky")(jobs)
 
 
 def _work(
-    pickled: bytes,
-    modules,
-    places: list[int],
-    device: str | None,
-    data,
-    square: bool,
-    options,
-    taps: bool,
-    capacity: int,
+    pickled: bytes, modules, places: list[int], device: str | None, data, square: bool, options, taps: bool, tiles
 ) -> None:
     """Compute what tiles nobody else is at."""
     for module in modules:
@@ -147,7 +139,7 @@ def _work(
         chosen = [model.variables[place] for place in places]
         computation = _Computation(model, data, square, replace(options, variables=chosen), taps)
         with computation.problem.computing():
-            computation.run(capacity)
+            computation.run(tiles)
 
 
 def _pickled(model: keras.Model, layers: Sequence[keras.layers.Layer]) -> bytes:
@@ -208,25 +200,20 @@ class _Computation:
         chosen = {id(variable) for variable in self.problem.chosen}
         return [number for number, variable in enumerate(self.model.variables) if id(variable) in chosen]
 
-    def capacity(self, workers: int) -> int:
-        """Return how many examples a tile shall have at most, or say how much memory is needed."""
-        each = bytes_an_example(self.problem)
-        total = sum(self.problem.counts)
+    def plan(self, workers: int) -> list[Tile]:
+        """Return the tiles, one for each worker at least, or say how much memory is needed."""
+        counts, each = self.problem.counts, bytes_an_example(self.problem)
         capacity = int(self.options.max_memory // each)
-        if capacity < 2 <= total:
+        if capacity < 2 <= sum(counts):
             raise InputError(
                 f"max_memory is {self.options.max_memory:,.0f} bytes, but two examples at once need {2 * each:,}; "
                 "allow more, or give shorter examples"
             )
-        if workers > 1:  # pairs of so many parts that there is a tile for each
-            parts = next(parts for parts in itertools.count(2) if parts * (parts + 1) // 2 >= workers)
-            capacity = min(capacity, 2 * -(-total // parts))
-        return max(1, capacity)
+        parts = next(parts for parts in itertools.count(1) if parts * (parts + 1) // 2 >= workers)
+        return plan_tiles(counts[0], sum(counts[1:]), self.square, max(1, capacity), parts)
 
-    def run(self, capacity: int) -> NTK:
+    def run(self, tiles: list[Tile]) -> NTK:
         """Return the kernel [all examples, C, first data set, C]."""
-        counts = self.problem.counts
-        tiles = plan_tiles(counts[0], sum(counts[1:]), self.square, capacity)
         store = self._store(tiles)
         waiting = list(enumerate(tiles))
         done: dict[int, Groups] = {}
@@ -265,10 +252,10 @@ class _Computation:
             "version": __version__,
             "backend": keras.backend.backend(),
             "dtype": self.options.dtype,
-            "model": fingerprint(made),
             "weights": fingerprint(_weights(self.model)),
             "data": fingerprint(self.problem.inputs),
             "variables": fingerprint([self.places, groups]),
+            "model": fingerprint(made),
             "max_memory or workers": fingerprint(
                 [part for tile in tiles for part in (tile.columns, tile.rows, tile.square)]
             ),

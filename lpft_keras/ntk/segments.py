@@ -131,11 +131,13 @@ def _simple(part: Any) -> list[tuple[str, Any]]:
     held = vars(part) if hasattr(part, "__dict__") else {}
     # Keras hangs wrapped methods on its objects.
     own = {name for name in held if name.endswith(("name", "path")) or callable(getattr(type(part), name, None))}
-    return sorted((name, _state(value)) for name, value in held.items() if name not in own)
+    states = [(name, _state(value)) for name, value in held.items() if name not in own]
+    # Absent, None and False are one: loading a model sets more attributes than making it.
+    return sorted((name, state) for name, state in states if state not in ("None", "False", ""))
 
 
 def _state(value: Any) -> str:
-    """Return in words what a value is: content of plain ones, the type of Keras' objects, else the place in memory."""
+    """Return in words what a value is: content of plain ones, of functions which or where, nothing of other objects."""
     if isinstance(value, np.ndarray):
         return f"array {fingerprint([value])}"
     if value is None or isinstance(value, bool | int | float | str | slice | np.generic | type(...)):
@@ -148,7 +150,7 @@ def _state(value: Any) -> str:
         kind = value if hasattr(value, "__qualname__") else type(value)
         known = _known(kind.__module__ or "") and "<" not in kind.__qualname__
         return f"{kind.__module__}.{kind.__qualname__}" if known else f"@{id(value)}"
-    return type(value).__qualname__
+    return ""
 
 
 def _known(module: str) -> bool:

@@ -34,7 +34,7 @@ class Tile:
         return np.concatenate([self.columns, self.rows])
 
 
-def plan_tiles(columns: int, others: int, square: bool, capacity: int) -> list[Tile]:
+def plan_tiles(columns: int, others: int, square: bool, capacity: int, parts: int = 1) -> list[Tile]:
     """Cut a kernel into tiles of at most `capacity` examples each.
 
     Args:
@@ -42,20 +42,21 @@ def plan_tiles(columns: int, others: int, square: bool, capacity: int) -> list[T
         others: How many further ones have rows only.
         square: Whether the kernel of the first with themselves is wanted.
         capacity: How many examples fit into memory, 2 or more.
+        parts: Into how many parts the examples are cut at least; a tile is a part, or two.
 
     Returns:
         The tiles. With more than one, the gradients of an example are computed once for each tile it is in.
     """
     left, right = np.arange(columns), columns + np.arange(others)
-    if columns + others <= capacity:
+    if columns + others <= capacity and parts == 1:
         return [Tile(left, right, square)]
-    half = max(1, capacity // 2)
-    parts, rest = (np.array_split(x, -(-len(x) // half)) if len(x) else [] for x in (left, right))
+    half = max(1, min(capacity // 2, -(-(columns + others) // parts)))
+    first_ones, rest = (np.array_split(x, -(-len(x) // half)) if len(x) else [] for x in (left, right))
     empty = np.arange(0)
-    tiles = [Tile(part, more, False) for part in parts for more in rest]
+    tiles = [Tile(part, more, False) for part in first_ones for more in rest]
     if square:
-        tiles += [Tile(part, empty, True) for part in parts]
-        tiles += [Tile(first, second, False) for first, second in itertools.combinations(parts, 2)]
+        tiles += [Tile(part, empty, True) for part in first_ones]
+        tiles += [Tile(first, second, False) for first, second in itertools.combinations(first_ones, 2)]
     return tiles
 
 
