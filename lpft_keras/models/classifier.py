@@ -12,7 +12,7 @@ POOLINGS = ("first", "mean")
 
 @keras.saving.register_keras_serializable(package="lpft_keras")
 class Pooling(keras.layers.Layer):
-    """Pool hidden states to one feature vector a row, in float32.
+    """Pool hidden states to one feature vector a row, in its own dtype.
 
     Args:
         mode: "first" takes the first token, as the paper does; "mean" the mean of the real tokens, for sentence
@@ -28,9 +28,9 @@ class Pooling(keras.layers.Layer):
     def call(self, hidden, padding_mask):
         """Return the features, [rows, d], of hidden states [rows, tokens, d] and a mask [rows, tokens]."""
         if self.mode == "first":
-            return ops.cast(hidden[:, 0], "float32")
-        weights = ops.expand_dims(ops.cast(padding_mask, "float32"), -1)
-        return ops.sum(ops.cast(hidden, "float32") * weights, axis=1) / ops.sum(weights, axis=1)
+            return ops.cast(hidden[:, 0], self.compute_dtype)
+        weights = ops.expand_dims(ops.cast(padding_mask, self.compute_dtype), -1)
+        return ops.sum(ops.cast(hidden, self.compute_dtype) * weights, axis=1) / ops.sum(weights, axis=1)
 
     def get_config(self):
         """Return the arguments that rebuild the layer."""

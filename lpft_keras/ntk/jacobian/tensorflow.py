@@ -45,17 +45,20 @@ class TensorFlowJacobian:
         """See `Jacobian.forward`."""
 
         def make():
-            return tf.function(lambda *values: segment(*values)[0], autograph=False)
+            return tf.function(lambda *values: segment(*values)[0], autograph=False), []
 
-        return self._get("forward", segment, below, sides, make)(*segment.values(), below, sides)
+        arguments = (*segment.values(), below, sides)
+        function, _ = self._get("forward", segment, arguments, make)
+        return function(*arguments)
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""
         direct, others = segment.values()
 
         def pull(below, sides, cotangents):
-            function, order = self._get("pull", segment, below, sides, lambda: _pull(segment))
-            return _pulled(function(direct, others, below, sides, cotangents), order)
+            arguments = (direct, others, below, sides, tf.constant(cotangents))
+            function, order = self._get("pull", segment, arguments, lambda: _pull(segment))
+            return _pulled(function(*arguments), order)
 
         if segment.direct:
             return one_by_one(pull, segment, below, sides, cotangents)
@@ -79,13 +82,16 @@ class TensorFlowJacobian:
         change = accumulator.jvp(above, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return above.numpy(), change.numpy()
 
-    def _get(self, what: str, segment: Segment, below: Any, sides: list[Any], make: Callable[[], Any]) -> Any:
-        """Return a function for inputs of these shapes: one for all would warn of being traced anew."""
-        tensors = tf.nest.flatten([below, sides])
-        shapes = tuple((tuple(tensor.shape), tensor.dtype.name) for tensor in tensors if tensor is not None)
-        key = (what, segment.likeness, segment.dtype, shapes)
+    def _get(self, what: str, segment: Segment, arguments: tuple, make: Callable[[], tuple]) -> tuple:
+        """Return a function traced for arguments of these shapes, and the list that its tracing filled.
+
+        A `tf.function` for all shapes would warn of each tracing, as if it were a mistake.
+        """
+        shapes = tf.nest.map_structure(lambda value: value if value is None else (value.shape, value.dtype), arguments)
+        key = (what, segment.likeness, repr(shapes))
         if key not in self._compiled:
-            self._compiled[key] = make()
+            function, order = make()
+            self._compiled[key] = (function.get_concrete_function(*arguments), order)
         return self._compiled[key]
 
 
