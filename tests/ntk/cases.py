@@ -46,7 +46,7 @@ def transformer(kind, directory, lora=False):
     import transformers
 
     torch.manual_seed(0)
-    sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     sizes |= {"intermediate_size": 48, "max_position_embeddings": 18, "attn_implementation": "eager"}
     if kind == "roberta":
         whole = transformers.RobertaForMaskedLM(transformers.RobertaConfig(**sizes, layer_norm_eps=1e-5))

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.tensorflow import nn as keras_nn  # not exported
+from keras.src.backend.tensorflow import core as keras_core  # not exported
+from keras.src.backend.tensorflow import nn as keras_nn  # likewise
 
 from lpft_keras.ntk.jacobian import Pulled, one_by_one
 from lpft_keras.ntk.segments import Segment
@@ -23,6 +24,14 @@ def _gelu(x, approximate=True):
     return 0.5 * x * (1 + tf.math.erf(x / math.sqrt(2)))
 
 
+def _cast(x, dtype):
+    """Cast to the last digit of float64: `tf.cast` takes Python's numbers for float32 first."""
+    return tf.constant(x, dtype) if isinstance(x, float) else _plain_cast(x, dtype)
+
+
+_plain_cast = keras_core.cast
+
+
 class TensorFlowJacobian:
     """See `Jacobian`."""
 
@@ -33,12 +42,13 @@ class TensorFlowJacobian:
     def exact(self, dtype: str) -> Iterator[None]:
         """See `Jacobian.exact`."""
         gelu, tensor_float = keras_nn.gelu, tf.config.experimental.tensor_float_32_execution_enabled()
-        keras_nn.gelu = _gelu if dtype == "float64" else gelu
+        if dtype == "float64":
+            keras_nn.gelu, keras_core.cast = _gelu, _cast
         tf.config.experimental.enable_tensor_float_32_execution(False)
         try:
             yield
         finally:
-            keras_nn.gelu = gelu
+            keras_nn.gelu, keras_core.cast = gelu, _plain_cast
             tf.config.experimental.enable_tensor_float_32_execution(tensor_float)
 
     def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
