@@ -21,9 +21,9 @@ from lpft_keras import __version__
 from lpft_keras.errors import InputError, first_line, unknown_name
 from lpft_keras.ntk.parts import grouping
 from lpft_keras.ntk.passes import Chain, Groups, bytes_an_example
-from lpft_keras.ntk.problem import Choice, pose
+from lpft_keras.ntk.problem import Choice, Problem, pose
 from lpft_keras.ntk.tiles import Store, Tile, plan_tiles
-from lpft_keras.ntk.verify import agrees
+from lpft_keras.ntk.verify import posed
 from lpft_keras.progress import progress_bar, shows_progress
 from lpft_keras.storage import fingerprint
 
@@ -85,16 +85,19 @@ def compute(model: keras.Model, data: Sequence[Any], square: bool, options: Opti
         InputError: As `empirical_ntk`.
     """
     devices = _devices(options.workers)
-    computation = _Computation(model, data, square, options)
-    pickled = _pickled(model, computation.problem.layers) if devices != [None] else b""
-    with computation.problem.computing(), ExitStack() as stack:
-        tiles = computation.plan(len(devices))
-        if pickled:
-            if options.directory is None:
-                computation.options = replace(options, directory=stack.enter_context(TemporaryDirectory()))
-            _spread(computation, pickled, tiles, devices)
-        kernel = computation.run(tiles)
-    edges = np.cumsum([0, *computation.problem.counts])
+    if options.dtype not in _WIDTHS:
+        raise unknown_name("dtype", options.dtype, _WIDTHS)
+    if isinstance(options.max_memory, bool) or not isinstance(options.max_memory, int | float):
+        raise InputError(f"max_memory must be a number of bytes, like 8e9, not {options.max_memory!r}")
+    problem = posed(model, data, options.variables, _WIDTHS[options.dtype][0])
+    tiles = _plan(problem, square, options.max_memory, len(devices))
+    with ExitStack() as stack:
+        if devices != [None]:
+            directory = options.directory or stack.enter_context(TemporaryDirectory())
+            options = replace(options, directory=directory)
+            _spread(model, data, problem, options, tiles, devices)
+        kernel = _Computation(model, problem, options).run(tiles)
+    edges = np.cumsum([0, *problem.counts])
     return [
         NTK(
             kernel.pretrain[start:stop],
@@ -114,32 +117,54 @@ def _devices(workers: Any) -> Sequence[str | None]:
     raise InputError(f"workers must be 1 or more, or list the device of each, not {workers!r}")
 
 
-def _spread(computation: "_Computation", pickled: bytes, tiles: list[Tile], devices: Sequence[str | None]) -> None:
+def _plan(problem: Problem, square: bool, max_memory: float, workers: int) -> list[Tile]:
+    """Return the tiles, one for each worker at least, or say how much memory is needed."""
+    counts, each = problem.counts, bytes_an_example(problem)
+    capacity = int(max_memory // each)
+    if capacity < 2 <= sum(counts):
+        raise InputError(
+            f"max_memory is {max_memory:,.0f} bytes, but two examples at once need {2 * each:,}; "
+            "allow more, or give shorter examples"
+        )
+    parts = next(parts for parts in itertools.count(1) if parts * (parts + 1) // 2 >= workers)
+    return plan_tiles(counts[0], sum(counts[1:]), square, max(1, capacity), parts)
+
+
+def _spread(
+    model: keras.Model,
+    data: Sequence[Any],
+    problem: Problem,
+    options: Options,
+    tiles: list[Tile],
+    devices: Sequence[str | None],
+) -> None:
     """Let processes compute the tiles into the directory. The first one shows the progress of all."""
-    options, problem = computation.options, computation.problem
-    # In another process variables are others, told by their places, and classes are registered once they are imported.
+    # In another process classes are registered once they are imported.
     modules = sorted({type(layer).__module__ for layer in problem.layers})
+    pickled, places = _pickled(model, problem.layers), _places(model, problem)
     shows = shows_progress(options.show_progress)
     jobs = []
     for number, device in enumerate(devices):
         own = replace(options, variables=None, show_progress=shows and number == 0)
-        work = (pickled, modules, computation.places, device, computation.data, computation.square, own)
-        jobs.append(delayed(_work)(*work, computation.taps, tiles))
+        jobs.append(delayed(_work)(modules, pickled, places, problem.taps, data, own, tiles, device))
     Parallel(n_jobs=len(jobs), backend="loky")(jobs)
 
 
-def _work(
-    pickled: bytes, modules, places: list[int], device: str | None, data, square: bool, options, taps: bool, tiles
-) -> None:
+def _work(modules, pickled: bytes, places: list[int], taps: bool, data, options: Options, tiles, device) -> None:
     """Compute what tiles nobody else is at."""
     for module in modules:
         importlib.import_module(module)
     with keras.device(device) if device else nullcontext():
         model = pickle.loads(pickled)
         chosen = [model.variables[place] for place in places]
-        computation = _Computation(model, data, square, replace(options, variables=chosen), taps)
-        with computation.problem.computing():
-            computation.run(tiles)
+        problem = pose(model, data, chosen, _WIDTHS[options.dtype][0], taps)
+        _Computation(model, problem, options).run(tiles)
+
+
+def _places(model: keras.Model, problem: Problem) -> list[int]:
+    """Return where the chosen variables are among the model's: in another process they are others."""
+    chosen = {id(variable) for variable in problem.chosen}
+    return [number for number, variable in enumerate(model.variables) if id(variable) in chosen]
 
 
 def _pickled(model: keras.Model, layers: Sequence[keras.layers.Layer]) -> bytes:
@@ -169,56 +194,21 @@ def _weights(model: keras.Model) -> list[np.ndarray]:
 
 
 class _Computation:
-    """A model, the examples of all data sets, the first of which gives the kernel's columns, and how to go about it."""
+    """A problem whose kernel is computed tile by tile."""
 
-    def __init__(
-        self, model: keras.Model, data: Sequence[Any], square: bool, options: Options, taps: bool | None = None
-    ):
-        if options.dtype not in _WIDTHS:
-            raise unknown_name("dtype", options.dtype, _WIDTHS)
-        if isinstance(options.max_memory, bool) or not isinstance(options.max_memory, int | float):
-            raise InputError(f"max_memory must be a number of bytes, like 8e9, not {options.max_memory!r}")
-        self.model, self.data, self.square, self.options = model, data, square, options
-        width, self._bits = _WIDTHS[options.dtype]
-        self.problem = pose(model, data, options.variables, width, taps is not False)
-        self.taps = taps is not False
-        if taps is None and not agrees(self.problem):
-            # A layer that uses its variables past its call, for one. Slower, but sure.
-            self.problem = pose(model, data, options.variables, width, False)
-            self.taps = False
-            if not agrees(self.problem):
-                raise InputError(
-                    f"the kernel of model {model.name!r} does not agree with its gradient on two examples: the model "
-                    "does something with its examples or variables that can't be followed"
-                )
-        self._group = grouping(options.parts, [variable.path for variable in self.problem.chosen])
-        self._chain = Chain(self.problem, self._group, self._bits)
-
-    @property
-    def places(self) -> list[int]:
-        """Where the chosen variables are among the model's."""
-        chosen = {id(variable) for variable in self.problem.chosen}
-        return [number for number, variable in enumerate(self.model.variables) if id(variable) in chosen]
-
-    def plan(self, workers: int) -> list[Tile]:
-        """Return the tiles, one for each worker at least, or say how much memory is needed."""
-        counts, each = self.problem.counts, bytes_an_example(self.problem)
-        capacity = int(self.options.max_memory // each)
-        if capacity < 2 <= sum(counts):
-            raise InputError(
-                f"max_memory is {self.options.max_memory:,.0f} bytes, but two examples at once need {2 * each:,}; "
-                "allow more, or give shorter examples"
-            )
-        parts = next(parts for parts in itertools.count(1) if parts * (parts + 1) // 2 >= workers)
-        return plan_tiles(counts[0], sum(counts[1:]), self.square, max(1, capacity), parts)
+    def __init__(self, model: keras.Model, problem: Problem, options: Options):
+        self._model, self._problem, self._options = model, problem, options
+        self._group = grouping(options.parts, [variable.path for variable in problem.chosen])
+        self._chain = Chain(problem, self._group, _WIDTHS[options.dtype][1])
 
     def run(self, tiles: list[Tile]) -> NTK:
         """Return the kernel [all examples, C, first data set, C]."""
         store = self._store(tiles)
         waiting = list(enumerate(tiles))
         done: dict[int, Groups] = {}
-        each = len(self.problem.segments) + 1
-        with progress_bar("neural tangent kernel", len(tiles) * each, self.options.show_progress) as advance:
+        each = len(self._problem.segments) + 1
+        show = self._options.show_progress
+        with self._problem.computing(), progress_bar("neural tangent kernel", len(tiles) * each, show) as advance:
             # Tiles that another process works on are looked at again when nothing else is left.
             for patient in (False, True):
                 for number, tile in list(waiting):
@@ -244,32 +234,32 @@ class _Computation:
             return found
 
     def _store(self, tiles: Sequence[Tile]) -> Store | None:
-        if self.options.directory is None:
+        if self._options.directory is None:
             return None
-        groups = [self._group(variable.path) for variable in self.problem.chosen]
-        made = [re.sub(r"@\d+", "", repr(segment.likeness)) for segment in self.problem.segments]
+        groups = [self._group(variable.path) for variable in self._problem.chosen]
+        made = [re.sub(r"@\d+", "", repr(segment.likeness)) for segment in self._problem.segments]
         identity = {
             "version": __version__,
             "backend": keras.backend.backend(),
-            "dtype": self.options.dtype,
-            "weights": fingerprint(_weights(self.model)),
-            "data": fingerprint(self.problem.inputs),
-            "variables": fingerprint([self.places, groups]),
+            "dtype": self._options.dtype,
+            "weights": fingerprint(_weights(self._model)),
+            "data": fingerprint(self._problem.inputs),
+            "variables": fingerprint([_places(self._model, self._problem), groups]),
             "model": fingerprint(made),
             "max_memory or workers": fingerprint(
                 [part for tile in tiles for part in (tile.columns, tile.rows, tile.square)]
             ),
-            "features": [float(f"{number:.3g}") for number in self.problem.probe.features[0][:8]],
+            "features": [float(f"{number:.3g}") for number in self._problem.probe.features[0][:8]],
         }
-        classes = self.problem.classes
+        classes = self._problem.classes
         entries = [len(tile.examples) * len(tile.columns) * classes**2 for tile in tiles]
         kinds = len(set(groups)) + 1
-        size = 8 * (sum(entries) * kinds + max(entries) * kinds * len(self.problem.segments))
-        return Store(Path(self.options.directory), identity, size)
+        size = 8 * (sum(entries) * kinds + max(entries) * kinds * len(self._problem.segments))
+        return Store(Path(self._options.directory), identity, size)
 
     def _assembled(self, tiles: Sequence[Tile], done: dict[int, Groups]) -> NTK:
         """Put tiles together; what lies on the other side of the diagonal is the same, transposed."""
-        (columns, *_), total, classes = self.problem.counts, sum(self.problem.counts), self.problem.classes
+        (columns, *_), total, classes = self._problem.counts, sum(self._problem.counts), self._problem.classes
         whole: Groups = {name: np.zeros((total, classes, columns, classes)) for name in done[0]}
         every = np.arange(classes)
         for number, tile in enumerate(tiles):
@@ -286,4 +276,4 @@ class _Computation:
             raise InputError("the model's gradients hold NaN or infinite values for these examples")
         pretrain = whole.pop("pretrain")
         parts = {name.removeprefix("finetune/"): part for name, part in whole.items()}
-        return NTK(pretrain, np.sum(list(parts.values()), axis=0), parts if self.options.parts else {})
+        return NTK(pretrain, np.sum(list(parts.values()), axis=0), parts if self._options.parts else {})

@@ -25,9 +25,9 @@ def empirical_ntk(
 ) -> NTK:
     """Compute the empirical neural tangent kernel of a classifier, exactly.
 
-    Dropout and other randomness are off; normalisation statistics are those of inference. Where `x1` is a dict with the
-    key "padding_mask", the columns of all [rows, tokens] arrays that no example of a group uses are left out, which
-    changes nothing in a model that heeds its mask.
+    Dropout and other randomness are off; normalisation statistics are those of inference. Where the model takes an
+    input "padding_mask" and heeds it, columns of padding are left out. Before the work, v^T F v is compared with the
+    squared norm of the model's gradient of v . f on two examples.
 
     Args:
         model: A Keras model that ends in a Dense head; a softmax on it is taken off.
@@ -57,8 +57,9 @@ def empirical_ntk(
         The kernel, [N1, C, N2, C].
 
     Raises:
-        InputError: The model has no Dense head, is random or gives NaN; a variable is unknown; `x1` is empty or does
-            not fit the model; memory or disk are too small; `directory` holds another kernel.
+        InputError: The model has no Dense head, is random, gives NaN, or does what can't be followed; a variable is
+            unknown; `x1` is empty or does not fit the model; memory or disk are too small; `directory` holds another
+            kernel; workers can't be sent the model.
 
     Example:
         >>> ntk = empirical_ntk(model, images)

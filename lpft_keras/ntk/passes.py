@@ -9,7 +9,7 @@ from keras import ops
 
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.blocks import Block, Rows, gram
-from lpft_keras.ntk.graph import Slot
+from lpft_keras.ntk.calls import Slot
 from lpft_keras.ntk.jacobian import Pulled
 from lpft_keras.ntk.probe import trimmed
 from lpft_keras.ntk.problem import Problem

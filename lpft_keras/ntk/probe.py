@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.graph import Network, Slot, run
+from lpft_keras.ntk.calls import Slot, run
+from lpft_keras.ntk.graph import Network
 from lpft_keras.ntk.segments import value_of, variables_as, variables_of
 from lpft_keras.ntk.taps import Record, find_taps, tapped
 

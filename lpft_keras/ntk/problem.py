@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.graph import Call, Network, Slot, computing_in, run, take_apart
+from lpft_keras.ntk.calls import Call, Slot, computing_in, run
+from lpft_keras.ntk.graph import Network, take_apart
 from lpft_keras.ntk.jacobian import Jacobian, make_jacobian
 from lpft_keras.ntk.probe import Probe, probe
 from lpft_keras.ntk.segments import Segment, chain, value_of, variables_as, variables_of
@@ -35,6 +36,7 @@ class Problem:
         jacobian: The backend's derivatives, with what was compiled for this model before.
         layers: All layers of the model.
         agreed: Chains of this model that were compared with its plain gradient.
+        taps: Whether layers are listened to.
     """
 
     network: Network
@@ -49,6 +51,7 @@ class Problem:
     jacobian: Jacobian
     layers: list[keras.layers.Layer]
     agreed: set[tuple]
+    taps: bool
 
     @property
     def classes(self) -> int:
@@ -113,7 +116,9 @@ def pose(
     untapped = seen.untapped if taps else layers
     fixed, segments = chain(network, chosen, dtype, untapped)
     lengths = lengths if seen.trims else None
-    return Problem(network, fixed, segments, chosen, counts, inputs, lengths, seen, dtype, jacobian, layers, agreed)
+    return Problem(
+        network, fixed, segments, chosen, counts, inputs, lengths, seen, dtype, jacobian, layers, agreed, taps
+    )
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.graph import Call, Network, Slot, run
+from lpft_keras.ntk.calls import Call, Slot, run
+from lpft_keras.ntk.graph import Network
 from lpft_keras.ntk.taps import Record, Tap, find_taps, tapped
 from lpft_keras.storage import fingerprint
 

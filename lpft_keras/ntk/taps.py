@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from lpft_keras.ntk.blocks import Block, Lookups, Products, Rows
-from lpft_keras.ntk.graph import replaced_calls
+from lpft_keras.ntk.calls import replaced_calls
 
 Adjust = Callable[[int, Any], Any]
 

@@ -1,10 +1,15 @@
 """A kernel against its definition on two examples, before the work: no list of layers covers all that models do."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 import numpy as np
 from keras import ops
 
+from lpft_keras.errors import InputError
 from lpft_keras.ntk.passes import Chain
-from lpft_keras.ntk.problem import Problem
+from lpft_keras.ntk.problem import Choice, Problem, pose
 from lpft_keras.ntk.segments import joined
 from lpft_keras.ntk.tiles import Tile
 
@@ -12,7 +17,30 @@ from lpft_keras.ntk.tiles import Tile
 _TOLERANCE = 1e-3
 
 
-def agrees(problem: Problem) -> bool:
+def posed(model: keras.Model, data: Sequence[Any], variables: Choice | None, dtype: str) -> Problem:
+    """Pose a problem whose kernel agrees with the model's gradient.
+
+    Args:
+        model: As `pose` takes it, like the other arguments.
+        data: Data sets.
+        variables: What F is taken over.
+        dtype: What is computed in.
+
+    Raises:
+        InputError: As `pose`, or the model does what can't be followed.
+    """
+    # Untapped where a layer uses its variables past its call, for one: slower, but sure.
+    for taps in (True, False):
+        problem = pose(model, data, variables, dtype, taps)
+        if _agrees(problem):
+            return problem
+    raise InputError(
+        f"the kernel of model {model.name!r} does not agree with its gradient on two examples: the model does what "
+        "can't be followed with its examples or variables"
+    )
+
+
+def _agrees(problem: Problem) -> bool:
     """Return whether v^T F v is the squared norm of the plain gradient of v . f, on the two shortest examples.
 
     Neither segments, taps nor chunks are in the way of the gradient. What agreed once on a model is not tried again.
