@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -114,17 +113,14 @@ class Chain:
             slot for segment in self.problem.segments for slot in [segment.below, *segment.sides] if slot is not None
         }
         for rows, count in _chunks(len(bunch.rows)):
-            values: dict[Slot, Any] = {
-                slot: ops.convert_to_tensor(array[rows])
-                for slot, array in zip(network.inputs, bunch.inputs, strict=True)
-            }
-            self.problem.run_fixed(values)
+            values = self.problem.fixed_values([array[rows] for array in bunch.inputs])
             for segment in self.problem.segments:
                 sides = [values[slot] for slot in segment.sides]
                 below = values[segment.below] if segment.below is not None else None
                 values[segment.above] = self.problem.jacobian.forward(segment, below, sides)
-            pieces.append({slot: _host(values[slot])[:count] for slot in {*kept, network.features} if slot.batched})
-            constant = {slot: _host(values[slot]) for slot in kept if not slot.batched}
+            host = {slot: ops.convert_to_numpy(values[slot]) for slot in {*kept, network.features}}
+            pieces.append({slot: array[:count] for slot, array in host.items() if slot.batched})
+            constant = {slot: array for slot, array in host.items() if not slot.batched}
         joined = {slot: np.concatenate([piece[slot] for piece in pieces]) for slot in pieces[0]}
         bunch.features = joined[network.features].astype("float64")
         if not np.isfinite(bunch.features).all():
@@ -181,10 +177,6 @@ def _blocks(segment: Segment, pulled: Pulled, count: int) -> Iterator[tuple[int,
             raise InputError(f"layer {tap.layer.name!r} is not called by the model, but its variables are chosen")
         seen, deltas = ([arrays[k][:count] for k in calls] for arrays in (pulled.seen, pulled.deltas))
         yield from ((id(variable), block) for variable, block in tap.blocks(seen, deltas))
-
-
-def _host(tensor: Any) -> np.ndarray:
-    return np.asarray(ops.convert_to_numpy(tensor))
 
 
 def bytes_an_example(problem: Problem) -> int:

@@ -61,17 +61,18 @@ class Problem:
     @property
     def head(self) -> np.ndarray:
         """The kernel of the head, [h, C]."""
-        return np.asarray(ops.convert_to_numpy(self.network.head.kernel)).astype(self.dtype)
+        return ops.convert_to_numpy(self.network.head.kernel).astype(self.dtype)
 
-    def run_fixed(self, values: dict[Slot, Any]) -> None:
-        """Compute what no chosen variable lies under, reading and writing tensors in `values`."""
+    def fixed_values(self, arrays: Sequence[np.ndarray]) -> dict[Slot, Any]:
+        """Return some examples' inputs, and what no chosen variable lies under, as tensors by slot."""
+        values = {slot: ops.convert_to_tensor(array) for slot, array in zip(self.network.inputs, arrays, strict=True)}
         with variables_as([(variable, value_of(variable, self.dtype)) for variable in variables_of(self.fixed)]):
             run(self.fixed, values)
+        return values
 
     def sides(self, segment: Segment, arrays: Sequence[np.ndarray]) -> list[Any]:
         """Return the side inputs of a segment of all calls, for some examples' inputs."""
-        values = {slot: ops.convert_to_tensor(array) for slot, array in zip(self.network.inputs, arrays, strict=True)}
-        self.run_fixed(values)
+        values = self.fixed_values(arrays)
         return [values[slot] for slot in segment.sides]
 
     def computing(self) -> AbstractContextManager[None]:

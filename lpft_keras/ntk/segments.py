@@ -168,7 +168,7 @@ def joined(segments: Sequence[Segment]) -> Segment:
 
 
 def chain(
-    network: Network, chosen: Sequence[keras.Variable], dtype: str, untapped: Container[keras.layers.Layer] = ()
+    network: Network, chosen: Sequence[keras.Variable], dtype: str, untapped: Container[keras.layers.Layer]
 ) -> tuple[list[Call], list[Segment]]:
     """Cut a network into what lies below all chosen variables, and a chain of segments above.
 

@@ -1,4 +1,7 @@
-"""Derivatives by JAX: `vjp`, mapped over classes and examples, compiled once for all segments of one likeness."""
+"""Derivatives by JAX: `vjp`, class by class, compiled once for all segments of one likeness.
+
+Where variables are differentiated as they are, it is mapped over examples.
+"""
 
 from contextlib import AbstractContextManager
 from typing import Any

@@ -97,7 +97,9 @@ class TensorFlowJacobian:
 
         A `tf.function` for all shapes would warn of each tracing, as if it were a mistake.
         """
-        shapes = tf.nest.map_structure(lambda value: value if value is None else (value.shape, value.dtype), arguments)
+        # Not those of variables, which are part of the likeness.
+        _, _, *rest = arguments
+        shapes = tf.nest.map_structure(lambda value: value if value is None else (value.shape, value.dtype), rest)
         key = (what, segment.likeness, repr(shapes))
         if key not in self._compiled:
             function, order = make()

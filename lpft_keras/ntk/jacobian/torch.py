@@ -35,7 +35,7 @@ class TorchJacobian:
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""
-        direct, others = ([value.detach() for value in part] for part in segment.values())
+        direct, others = _detached(segment)
         direct = [value.requires_grad_() for value in direct]
 
         def pull(below, sides, cotangents):
@@ -47,7 +47,7 @@ class TorchJacobian:
 
     def gradient(self, segment: Segment, sides: list[Any], cotangents: np.ndarray) -> tuple[np.ndarray, list[Any]]:
         """See `Jacobian.gradient`."""
-        direct, others = ([value.detach() for value in part] for part in segment.values())
+        direct, others = _detached(segment)
         direct = [value.requires_grad_() for value in direct]
         with torch.enable_grad(), OneDnnProducts():
             above = segment(direct, others, None, sides)[0]
@@ -57,13 +57,18 @@ class TorchJacobian:
 
     def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
         """See `Jacobian.push_forward`."""
-        direct, others = ([value.detach() for value in part] for part in segment.values())
+        direct, others = _detached(segment)
         # The fused attention kernels have no forward derivative.
         with sdpa_kernel(SDPBackend.MATH):
             above, change = torch.func.jvp(  # type: ignore[misc]
                 lambda *direct: segment(direct, others, None, sides)[0], tuple(direct), tuple(tangents)
             )
         return _host(above), _host(change)
+
+
+def _detached(segment: Segment) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    direct, others = ([value.detach() for value in part] for part in segment.values())
+    return direct, others
 
 
 def _pull(segment: Segment, direct, others, below, sides, cotangents: np.ndarray) -> Pulled:
