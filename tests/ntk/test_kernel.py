@@ -11,7 +11,7 @@ from lpft_keras.models.classifier import scale_head
 from lpft_keras.models.encoding import Tokens
 from lpft_keras.training.batches import model_inputs
 from tests.helpers import small_classifier, small_tokens
-from tests.ntk import cases
+from tests.ntk import cases, odd
 
 pytestmark = pytest.mark.timeout(1500)  # JAX compiles each model's segments
 
@@ -177,15 +177,15 @@ def test_variables_choose_what_f_is_over(tokens):
 
 @pytest.mark.parametrize("name", ["albert", "deberta", "distilbert", "xlm_roberta", "keras", "paper", "recurrent"])
 def test_any_family_has_the_kernel_of_its_gradients(name):
-    model, x = cases.recurrent() if name == "recurrent" else cases.family(name)
-    assert difference(ntk.empirical_ntk(model, x).finetune, cases.by_autodiff(model, x)) < 3e-6
+    model, x = odd.recurrent() if name == "recurrent" else odd.family(name)
+    assert difference(ntk.empirical_ntk(model, x).finetune, odd.by_autodiff(model, x)) < 3e-6
 
 
-@pytest.mark.parametrize("name", cases.ODD)
+@pytest.mark.parametrize("name", odd.ODD)
 def test_no_layer_is_trusted_to_be_what_it_looks_like(name):
-    model, x = cases.odd(name)
+    model, x = odd.odd(name)
     taken = {key: x[key] for key in ("token_ids",)} if name == "a mask that is not taken" else x
-    assert difference(ntk.empirical_ntk(model, x).finetune, cases.by_autodiff(model, taken)) < 3e-6
+    assert difference(ntk.empirical_ntk(model, x).finetune, odd.by_autodiff(model, taken)) < 3e-6
 
 
 def test_choices_on_one_model_do_not_get_into_each_others_way(tokens):
@@ -204,10 +204,10 @@ def test_choices_on_one_model_do_not_get_into_each_others_way(tokens):
 
 def test_a_changed_layer_is_seen():
     """Between two calls, an attribute that is no variable."""
-    model, x = cases.odd("closures")
+    model, x = odd.odd("closures")
     ntk.empirical_ntk(model, x)
     model.layers[1].activation = keras.activations.relu
-    assert difference(ntk.empirical_ntk(model, x).finetune, cases.by_autodiff(model, x)) < 3e-6
+    assert difference(ntk.empirical_ntk(model, x).finetune, odd.by_autodiff(model, x)) < 3e-6
 
 
 def test_gradients_that_are_no_numbers_are_refused():
@@ -235,81 +235,3 @@ def test_a_subclassed_model_has_the_kernel_of_its_functional_twin():
     kernel = ntk.empirical_ntk(own, case.x)
     assert difference(kernel.finetune, case.finetune) < 1e-6
     assert difference(kernel.pretrain, case.pretrain) < 1e-6
-
-
-class Noise(keras.layers.Layer):
-    def call(self, inputs):
-        return inputs + keras.random.normal(ops.shape(inputs), seed=self.seeds)
-
-    def build(self, shape):
-        self.seeds = keras.random.SeedGenerator(1)
-
-
-def _dense(*layers, x=None, **arguments):
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4), *layers])
-    return lambda: ntk.empirical_ntk(model, np.ones((3, 6), "float32") if x is None else x, **arguments)
-
-
-def _frozen():
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, trainable=False), keras.layers.Dense(2)])
-    return ntk.empirical_ntk(model, np.ones((3, 6), "float32"))
-
-
-def _noise_below():
-    model = keras.Sequential([keras.Input((6,)), Noise(), keras.layers.Dense(4), keras.layers.Dense(2)])
-    return ntk.empirical_ntk(model, np.ones((3, 6), "float32"))
-
-
-def _fixed_batch():
-    inputs = keras.Input(batch_shape=(3, 6))
-    return ntk.empirical_ntk(keras.Model(inputs, keras.layers.Dense(2)(inputs)), np.ones((3, 6), "float32"))
-
-
-def _token_arrays_of_unlike_lengths():
-    x = model_inputs(small_tokens(np.random.default_rng(0), 9), np.arange(9), 32)
-    return ntk.empirical_ntk(small_classifier(), x | {"token_ids": x["token_ids"][:8]})
-
-
-def _one_array_missing():
-    x = model_inputs(small_tokens(np.random.default_rng(0), 9), np.arange(9), 32)
-    return ntk.empirical_ntk(small_classifier(), {"token_ids": x["token_ids"]})
-
-
-def _broken():
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4), keras.layers.Dense(2)])
-    model.layers[0].kernel.assign(np.full((6, 4), np.nan))
-    return ntk.empirical_ntk(model, np.ones((3, 6), "float32"))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        (_dense(keras.layers.ReLU()), "must end in a Dense head"),
-        (_dense(keras.layers.Dense(2, activation="sigmoid")), "activation 'sigmoid'"),
-        (_dense(keras.layers.Dense(1)), "one output"),
-        (_dense(keras.layers.Dense(2), x=np.ones((0, 6), "float32")), "no examples"),
-        (_dense(keras.layers.Dense(2), x=np.ones((3, 5), "float32")), "wanted"),
-        (_dense(keras.layers.Dense(2), x=np.full((3, 6), np.nan, "float32")), "NaN"),
-        (_dense(keras.layers.Dense(2), x=[np.ones((3, 6))] * 2), "takes 1 inputs"),
-        (_dense(keras.layers.Dense(2), variables=[keras.Variable(1.0, name="stranger")]), "'stranger'"),
-        (_dense(keras.layers.Dense(2), variables=lambda variable: False), "chooses none"),
-        (_dense(keras.layers.Dense(2), parts="layers"), "unknown parts 'layers'; did you mean 'layer'"),
-        (_dense(keras.layers.Dense(2), dtype="float16"), "unknown dtype 'float16'"),
-        (_dense(keras.layers.Dense(2), workers=0), "workers must be 1 or more"),
-        (_dense(Noise(), keras.layers.Dense(2)), "differs between two calls"),
-        (_noise_below, "differs between two calls"),
-        (_dense(keras.layers.Dense(2), x=np.array(["a", "b"])), "must be an array of numbers"),
-        (_dense(keras.layers.Dense(2), max_memory="8GB"), "max_memory must be a number"),
-        (_dense(keras.layers.Dense(2), workers="gpu:0"), "workers must be 1 or more"),
-        (lambda: ntk.empirical_ntk(object(), np.ones((3, 6))), "must be a keras.Model"),
-        (_fixed_batch, "takes just 3 examples at once"),
-        (_token_arrays_of_unlike_lengths, "unlike numbers of examples"),
-        (_one_array_missing, "x lacks the input 'padding_mask'"),
-        (_frozen, "no variable below the head is trainable"),
-        (_broken, "kernel' holds NaN"),
-    ],
-)
-def test_wrong_input_is_named(wrong, words):
-    with pytest.raises(InputError, match=words) as caught:
-        wrong()
-    assert len(str(caught.value).splitlines()) == 1
