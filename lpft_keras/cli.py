@@ -61,6 +61,9 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lora-alpha", type=float, default=8.0, metavar="A", help="scale of the adapters (default: 8)")
     parser.add_argument("--lora-style", default="paper", metavar="S", help="paper (default) or keras")
     parser.add_argument(
+        "--head-scale", type=float, default=1.0, metavar="X", help="multiply the head before fine-tuning (default: 1)"
+    )
+    parser.add_argument(
         "--probe-solver", default="newton-cg", metavar="S", help="newton-cg (default), or lbfgs as in the paper"
     )
 

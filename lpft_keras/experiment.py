@@ -18,9 +18,11 @@ from lpft_keras.errors import InputError
 from lpft_keras.evaluation import METRICS, evaluate
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import TextBackbone, check_backbone, load_backbone
+from lpft_keras.models.classifier import get_head
 from lpft_keras.models.encoding import Tokens, encode
 from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
+from lpft_keras.representation import feature_change, head_norm
 from lpft_keras.results import RunResult, environment, write_history
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import cached_arrays, fingerprint, read_json, write_arrays, write_json
@@ -53,6 +55,7 @@ def run(
     lora_style: str = "paper",
     probe_solver: str = "newton-cg",
     micro_batches: int | None = None,
+    head_scale: float = 1.0,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     show_progress: bool | None = None,
@@ -84,6 +87,8 @@ def run(
         probe_solver: scikit-learn's solver for the linear probe; the paper's is "lbfgs".
         micro_batches: Equal parts of like length a batch is cut into: less padding, the same gradient (dropout masks
             apart).
+        head_scale: What the head is multiplied by before fine-tuning: after LP, or as it was drawn (the paper's Figures 3,
+            10 and 11). Another one than 1 is part of the run directory's name.
         overwrite: Do the run anew, whatever its directory holds.
         callbacks: Keras callbacks for fine-tuning. A run that is reused calls none, and a resumed one starts them anew.
         show_progress: Whether to show progress bars; None shows them on a terminal, but not under CI.
@@ -116,6 +121,7 @@ def run(
         lora_style=lora_style,
         probe_solver=probe_solver,
         micro_batches=micro_batches,
+        head_scale=head_scale,
     )
     check_backbone(settings.backbone)
     directory = settings.directory(output_dir)
@@ -202,6 +208,7 @@ def _run(
         tokens["validation"],
         settings.pipeline(),
         score=METRICS[task.metric],
+        observed={name: tokens[name].tokens for name in data.evaluated()},
         folder=directory / "checkpoint",
         cache=cache,
         callbacks=callbacks,
@@ -211,9 +218,9 @@ def _run(
     for name in data.evaluated():
         pooled, logits = trained.outputs(tokens[name].tokens)
         labels = tokens[name].labels
-        features[f"{name}/features"] = pooled
+        features[f"{name}/features"], features[f"{name}/pretrained"] = pooled, trained.pretrained[name]
         predictions[f"{name}/logits"], predictions[f"{name}/labels"] = logits, labels
-        metrics[name] = evaluate(logits, labels)
+        metrics[name] = evaluate(logits, labels) | {"feature_change": feature_change(pooled, trained.pretrained[name])}
     _warn_if_collapsed(predictions["validation/logits"], predictions["validation/labels"])
     scaling = TemperatureScaling().fit(predictions["validation/logits"], predictions["validation/labels"])
     write_arrays(directory / "predictions.npz", predictions)
@@ -227,6 +234,7 @@ def _run(
         "seed": settings.seed,
         "metrics": metrics,
         "temperature": scaling.temperature_,
+        "head_norm": head_norm(get_head(trained.classifier)[0]),
         "seconds": round(time.monotonic() - start, 3),
         "directory": str(directory),
     }

@@ -5,7 +5,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from keras import ops
 from lpft_keras import __version__
 from lpft_keras.methods import FineTune, LinearProbe, fine_tuning, get_method
 from lpft_keras.models.backbones import TextBackbone
-from lpft_keras.models.classifier import build_classifier, seed_states, set_head
+from lpft_keras.models.classifier import build_classifier, scale_head, seed_states, set_head
 from lpft_keras.models.encoding import Tokens
 from lpft_keras.models.lora import LoraSettings, enable_lora, lora_variables
 from lpft_keras.storage import cached_arrays, fingerprint
@@ -40,6 +40,7 @@ class PipelineSettings:
         pooling: "first", "mean", or None for the backbone's own default.
         head_dropout: Dropout rate before the head.
         seed: Seed of head, adapters, batches, dropout, and of the probe's folds.
+        head_scale: What the head is multiplied by before fine-tuning: after LP, or as it was drawn.
     """
 
     method: str
@@ -49,6 +50,7 @@ class PipelineSettings:
     pooling: str | None = None
     head_dropout: float = 0.1
     seed: int = 1001
+    head_scale: float = 1.0
 
 
 def model_config(backbone: TextBackbone) -> dict:
@@ -105,11 +107,13 @@ class Trained:
         classifier: The model.
         history: One row an iteration of the probe, then one an epoch.
         outputs: Computes (features, logits) of token arrays by the trained classifier.
+        pretrained: Features of the observed rows before training, float32 [rows, d] by name.
     """
 
     classifier: keras.Model
     history: list[HistoryRow]
     outputs: Forward
+    pretrained: dict[str, np.ndarray]
 
 
 def prepare_classifier(backbone: TextBackbone, classes: int, settings: PipelineSettings) -> keras.Model:
@@ -141,7 +145,7 @@ def before_fine_tuning(
     settings: PipelineSettings,
     cache: Path | None = None,
 ) -> keras.Model:
-    """Return the classifier of a method as its fine-tuning stage finds it: where LP comes first, with its head.
+    """Return the classifier of a method as its fine-tuning stage finds it: with the head of LP where that comes first.
 
     Args:
         backbone: A freshly loaded backbone.
@@ -159,6 +163,7 @@ def before_fine_tuning(
         pooling = classifier.get_layer("features").mode
         features = Features(forward_function(classifier), backbone, pooling, cache)
         _probe(classifier, features, train, validation, classes, settings)
+    scale_head(classifier, settings.head_scale)
     return classifier
 
 
@@ -170,6 +175,7 @@ def train_classifier(
     settings: PipelineSettings,
     *,
     score: Score,
+    observed: Mapping[str, Tokens] | None = None,
     folder: Path | None = None,
     cache: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -184,6 +190,7 @@ def train_classifier(
         validation: Rows that choose the best epoch.
         settings: The settings.
         score: What the best epoch is best in, a function of (logits, labels).
+        observed: Rows, by name, whose features by the pre-trained backbone are wanted beside those after training.
         folder: Where an interrupted fine-tuning keeps its state.
         cache: Where features of the frozen backbone are kept.
         callbacks: Keras callbacks for the fine-tuning.
@@ -197,15 +204,17 @@ def train_classifier(
     """
     classifier = prepare_classifier(backbone, classes, settings)
     forward = forward_function(classifier)
+    features = Features(forward, backbone, classifier.get_layer("features").mode, cache)
+    pretrained = {name: features(tokens) for name, tokens in (observed or {}).items()}
     history: list[HistoryRow] = []
     outputs = forward
     for stage in get_method(settings.method):
         if isinstance(stage, LinearProbe):
-            features = Features(forward, backbone, classifier.get_layer("features").mode, cache)
             history += _probe(classifier, features, train, validation, classes, settings)
             outputs = _frozen_outputs(classifier, features)
         else:
             assert settings.fine_tune is not None
+            scale_head(classifier, settings.head_scale)
             history += fine_tune(
                 classifier,
                 forward,
@@ -219,7 +228,7 @@ def train_classifier(
                 show_progress=show_progress,
             )
             outputs = forward
-    return Trained(classifier, history, outputs)
+    return Trained(classifier, history, outputs, pretrained)
 
 
 def _probe(

@@ -37,7 +37,7 @@ class RunResult:
     Attributes:
         directory: The run directory; everything else is read from there.
         summary: What `metrics.json` holds and `--json` prints: task, method, backbone, seed, metrics, temperature,
-            seconds, directory.
+            head_norm, seconds, directory.
 
     Example:
         >>> result = lpft_keras.run("demo", method="lp-ft")
@@ -83,7 +83,15 @@ class RunResult:
     @property
     def features(self) -> dict[str, np.ndarray]:
         """Features of the trained model (float32 [rows, d]) by split."""
-        return {split: parts["features"] for split, parts in self._by_split("features.npz").items()}
+        return self._features("features")
+
+    @property
+    def pretrained_features(self) -> dict[str, np.ndarray]:
+        """Features of the same rows by the pre-trained backbone (float32 [rows, d]) by split."""
+        return self._features("pretrained")
+
+    def _features(self, part: str) -> dict[str, np.ndarray]:
+        return {split: parts[part] for split, parts in self._by_split("features.npz").items()}
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ class RunSettings:
     lora_style: str = "paper"
     probe_solver: str = "newton-cg"
     micro_batches: int | None = None
+    head_scale: float = 1.0
 
     def __post_init__(self):
         """Refuse what no run can use."""
@@ -56,6 +57,7 @@ class RunSettings:
             ("dropout", 0.0, 1.0),
             ("learning_rate", 0.0, math.inf),
             ("lora_alpha", 0.0, math.inf),
+            ("head_scale", 0.0, math.inf),
         ):
             value = getattr(self, name)
             if value is None or (name == "dropout" and value == 0):
@@ -74,7 +76,7 @@ class RunSettings:
         if FineTune(lora=True) not in stages:
             unused += ["lora_rank", "lora_alpha", "lora_style"]
         if fine_tuning(self.method) is None:
-            unused += ["epochs", "batch_size", "learning_rate", "micro_batches"]
+            unused += ["epochs", "batch_size", "learning_rate", "micro_batches", "head_scale"]
         for field in fields(self):
             if field.name in unused:
                 object.__setattr__(self, field.name, field.default)
@@ -112,11 +114,13 @@ class RunSettings:
             pooling=self.pooling,
             head_dropout=0.1 if self.dropout is None else self.dropout,
             seed=self.seed,
+            head_scale=self.head_scale,
         )
 
     def directory(self, output_dir: str | Path) -> Path:
         """Return the run's directory below `output_dir`."""
-        return Path(output_dir) / _slug(self.task) / self.method / _slug(self.backbone) / f"seed_{self.seed}"
+        scaled = "" if self.head_scale == 1 else f"-head_scale_{self.head_scale:g}"
+        return Path(output_dir) / _slug(self.task) / self.method / _slug(self.backbone) / f"seed_{self.seed}{scaled}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON holds them."""
