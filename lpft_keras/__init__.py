@@ -14,9 +14,20 @@ if TYPE_CHECKING:
     from lpft_keras.experiment import run
     from lpft_keras.kernels import KernelResult, run_ntk
     from lpft_keras.results import RunResult
+    from lpft_keras.sweep import sweep
     from lpft_keras.tasks import Task
 
-__all__ = ["InputError", "KernelResult", "RunResult", "Task", "TextClassifier", "__version__", "run", "run_ntk"]
+__all__ = [
+    "InputError",
+    "KernelResult",
+    "RunResult",
+    "Task",
+    "TextClassifier",
+    "__version__",
+    "run",
+    "run_ntk",
+    "sweep",
+]
 
 _HOMES = {
     "InputError": "lpft_keras.errors",
@@ -26,10 +37,23 @@ _HOMES = {
     "TextClassifier": "lpft_keras.estimator",
     "run": "lpft_keras.experiment",
     "run_ntk": "lpft_keras.kernels",
+    "sweep": "lpft_keras.sweep",
 }
 
 
-_NEED_KERAS = ("lpft_keras.estimator", "lpft_keras.experiment", "lpft_keras.kernels")
+_ROOMS = (
+    "calibration",
+    "callbacks",
+    "layers",
+    "methods",
+    "metrics",
+    "models",
+    "ntk",
+    "report",
+    "representation",
+    "tasks",
+)
+_NEED_KERAS = ("lpft_keras.estimator", "lpft_keras.experiment", "lpft_keras.kernels", "lpft_keras.sweep")
 
 
 def __getattr__(name: str) -> Any:
@@ -40,7 +64,7 @@ def __getattr__(name: str) -> Any:
 
             check_backend()
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in ("calibration", "representation", "ntk", "tasks", "models", "methods"):
+    if name in _ROOMS:
         return importlib.import_module(f"lpft_keras.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

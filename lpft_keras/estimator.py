@@ -10,10 +10,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
+from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.errors import InputError
 from lpft_keras.evaluation import accuracy
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import check_backbone, load_backbone
+from lpft_keras.models.classifier import scale_head
 from lpft_keras.models.encoding import encode
 from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
@@ -52,6 +54,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         classes_: The labels as given, sorted.
         model_: The Keras model.
         history_: One dict an iteration of the probe, then one an epoch.
+        temperature_: The temperature that suits the held-out rows best; `calibrate` makes it 1.
 
     Example:
         >>> texts = ["a fine film", "a dull film"] * 20
@@ -147,7 +150,41 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             )
         self.history_ = [{name: row[name] for name in HISTORY_COLUMNS} for row in trained.history]
         self._ready(backbone, trained.classifier)
+        self.temperature_ = self._temperature(held_rows, held_ids)
         return self
+
+    def calibrate(
+        self, texts: Sequence[str] | Sequence[tuple[str, str]] | None = None, labels: Sequence[Any] | None = None
+    ) -> "TextClassifier":
+        """Fold a temperature T into the head, V/T and b/T: predictions stay, probabilities become calibrated.
+
+        Args:
+            texts: Texts that did not train the classifier; None takes the rows that `fit` held out, or was given.
+            labels: One a text.
+
+        Returns:
+            This estimator, whose `predict_proba`, `decision_function`, `model_` and `save` are scaled from now on.
+
+        Raises:
+            InputError: A text or a label is wrong, or one of both is missing.
+
+        Example:
+            >>> TextClassifier(method="lp-ft").fit(texts, labels).calibrate().predict_proba(["An unseen text."])
+        """
+        check_is_fitted(self, "model_")
+        if (texts is None) != (labels is None):
+            raise InputError("calibrate takes texts and labels, or neither")
+        if texts is not None and labels is not None:
+            rows, ids = _rows(texts), self._ids(labels)
+            if len(rows) != len(ids):
+                raise InputError(f"there are {len(rows)} texts and {len(ids)} labels; give one label a text")
+            self.temperature_ = self._temperature(rows, ids)
+        scale_head(self.model_, 1 / self.temperature_)
+        self.temperature_ = 1.0
+        return self
+
+    def _temperature(self, rows: list[tuple[str, ...]], ids: np.ndarray) -> float:
+        return TemperatureScaling().fit(self.decision_function(rows), ids).temperature_
 
     def _hold_out(self, rows: list[tuple[str, ...]], ids: np.ndarray):
         try:
@@ -160,7 +197,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         ids = np.searchsorted(self.classes_, wanted).clip(max=len(self.classes_) - 1)
         unknown = self.classes_[ids] != wanted
         if unknown.any():
-            raise InputError(f"validation label {wanted[unknown][0]!r} is not among {self.classes_.tolist()}")
+            raise InputError(f"label {wanted[unknown][0]!r} is not among {self.classes_.tolist()}")
         return ids
 
     def _ready(self, backbone, model) -> None:
@@ -168,7 +205,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         self._backbone = backbone
         self._forward = forward_function(model)
 
-    def decision_function(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> np.ndarray:
+    def decision_function(self, texts: Sequence[str] | Sequence[tuple[str, ...]]) -> np.ndarray:
         """Return the logits, float32 [texts, classes], classes in the order of `classes_`."""
         check_is_fitted(self, "model_")
         return self._forward(encode(self._backbone, _rows(texts), self.max_length))[1]
@@ -194,7 +231,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         save_weights(directory, self.method, self.model_, self._backbone)
         write_json(
             directory / _FILE,
-            {"params": self.get_params(), "classes": self.classes_.tolist(), "history": self.history_},
+            {
+                "params": self.get_params(),
+                "classes": self.classes_.tolist(),
+                "history": self.history_,
+                "temperature": self.temperature_,
+            },
         )
 
     @classmethod
@@ -217,6 +259,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         classifier = cls(**state["params"])
         classifier.classes_ = np.array(state["classes"])
         classifier.history_ = state["history"]
+        classifier.temperature_ = state["temperature"]
         backbone = load_backbone(classifier.backbone, dropout=classifier.dropout, dtype=classifier.dtype)
         pipeline = classifier._settings().pipeline()
         classifier._ready(
@@ -233,7 +276,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         return classifier
 
 
-def _rows(texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
+def _rows(texts: Sequence[str] | Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return texts as tuples of one or two segments."""
     if isinstance(texts, str):
         raise InputError("texts must be a list of strings or of pairs, not one string")

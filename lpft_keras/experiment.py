@@ -87,8 +87,8 @@ def run(
         probe_solver: scikit-learn's solver for the linear probe; the paper's is "lbfgs".
         micro_batches: Equal parts of like length a batch is cut into: less padding, the same gradient (dropout masks
             apart).
-        head_scale: What the head is multiplied by before fine-tuning: after LP, or as it was drawn (the paper's Figures 3,
-            10 and 11). Another one than 1 is part of the run directory's name.
+        head_scale: What the head is multiplied by before fine-tuning: after LP, or as it was drawn (the paper's
+            Figures 3, 10 and 11). Another one than 1 is part of the run directory's name.
         overwrite: Do the run anew, whatever its directory holds.
         callbacks: Keras callbacks for fine-tuning. A run that is reused calls none, and a resumed one starts them anew.
         show_progress: Whether to show progress bars; None shows them on a terminal, but not under CI.

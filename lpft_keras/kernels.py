@@ -6,7 +6,6 @@ import logging
 import shutil
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from lpft_keras.errors import InputError
 from lpft_keras.experiment import checksums, encoded
+from lpft_keras.figures import save_figure
 from lpft_keras.methods import fine_tuning
 from lpft_keras.models.backbones import check_backbone, load_backbone
 from lpft_keras.ntk import NTK, KernelRegression, residuals, statistics, train_test_ntk
@@ -23,7 +23,7 @@ from lpft_keras.pipeline import before_fine_tuning
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import environment
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_atomically, write_json
+from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
 from lpft_keras.tasks import Task, get_task, load_task
 from lpft_keras.training.batches import Encoded, model_inputs
 from lpft_keras.training.forward import forward_function
@@ -256,4 +256,4 @@ def _draw_figures(directory: Path, kernel: NTK, labels: np.ndarray) -> None:
         "trace_norms.png": plot_trace_norms(parts, labels, labels),
     }
     for name, figure in figures.items():
-        write_atomically(directory / name, partial(figure.savefig, format="png"))
+        save_figure(figure, directory / name)

@@ -104,9 +104,9 @@ def fisher_discriminant_ratio(features: Any, labels: Any, *, ridge: float | None
     \(S_B = \sum_c \frac{n_c}{n} (\mu_c - \mu)(\mu_c - \mu)^T\). The greater, the better a linear classifier separates
     the classes.
 
-    With rows - classes < d the within-class scatter \(S_W\) is singular, and the number says more of how that is treated
-    than of the features: the paper's 8e4 to 7e8 on CB are of this kind. So compare such values only among each other,
-    with the same treatment.
+    With rows - classes < d the within-class scatter \(S_W\) is singular, and the number says more of how that is
+    treated than of the features: the paper's 8e4 to 7e8 on CB are of this kind. So compare such values only among each
+    other, with the same treatment.
 
     Args:
         features: Float array of shape [rows, d].

@@ -105,16 +105,27 @@ class RunResult:
                 for row in csv.DictReader(file)
             ]
 
-    def model(self) -> "keras.Model":
+    def model(self, *, calibrated: bool = False) -> "keras.Model":
         """Rebuild the trained classifier.
+
+        Args:
+            calibrated: Fold the temperature T that suits the validation rows best into the head, V/T and b/T.
+                Predictions stay; the softmax of the logits is that of temperature scaling. Adapters are merged into the weights,
+                so that `model.save("classifier.keras")` writes one file that is all of it.
 
         Returns:
             A Keras model from token arrays (as `models.encoding.encode` and `training.batches.model_inputs` make them)
             to logits, float32 [rows, classes].
+
+        Raises:
+            InputError: The run's weights are missing or damaged.
+
+        Example:
+            >>> result.model(calibrated=True).save("classifier.keras")
         """
         from lpft_keras.weights import load_run_model
 
-        return load_run_model(self.directory, self.config)
+        return load_run_model(self.directory, self.config, self.summary["temperature"] if calibrated else None)
 
     def _by_split(self, name: str) -> dict[str, dict[str, np.ndarray]]:
         arrays = self._needed(read_arrays(self.directory / name), name)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from lpft_keras.kernels import KernelResult
+    from lpft_keras.report import HeadNormPoint, Represented, Scored
     from lpft_keras.results import RunResult
     from lpft_keras.tasks import Task
 
@@ -91,10 +93,146 @@ def print_kernels(results: Sequence["KernelResult"]) -> None:
     _show(table, [result.directory for result in results])
 
 
-def _show(table: Table, directories: Sequence[Path]) -> None:
+def print_calibration(kinds: Sequence[tuple[str, Sequence["Scored"]]], title: str) -> None:
+    """Print calibration before and after scaling in the layout of the paper's Tables 3, 14 and 15.
+
+    Args:
+        kinds: By method or file, the predictions of one seed or several.
+        title: What was measured.
+    """
+    first = kinds[0][1][0]
+    after = "w/ TS" if first.scaling == "temperature" else f"w/ {first.scaling}"
+    table = _table(title, _calibration_notes([one for _, scored in kinds for one in scored]))
+    for name in ("method", "metric"):
+        table.add_column(name)
+    for name in (f"w/o {after[3:]}", after, "improvement", "T", "runs"):
+        table.add_column(name, justify="right")
+    metrics = ["ece", "mce"] if first.scaling == "temperature" else ["ece", "mce", "accuracy"]
+    for name, scored in kinds:
+        measures = [one.measures() for one in scored]
+        temperatures = [one.temperature for one in scored if one.temperature is not None]
+        for metric in metrics:
+            before, scaled = ([100 * one[when][metric] for one in measures] for when in ("before", "after"))
+            sign = -1 if metric == "accuracy" else 1
+            gain = [sign * (b - a) for b, a in zip(before, scaled, strict=True)]
+            start = metric == metrics[0]
+            table.add_row(
+                escape(name) if start else "",
+                "acc. (%)" if metric == "accuracy" else f"{metric.upper()} (%)",
+                _spread(before, error="{:.2f}"),
+                _spread(scaled, error="{:.2f}"),
+                f"{np.mean(gain):.2f}",
+                _spread(temperatures) if start and temperatures else "",
+                str(len(scored)) if start else "",
+                end_section=metric == metrics[-1],
+            )
+    _show(table)
+
+
+def _calibration_notes(scored: Sequence["Scored"]) -> str:
+    notes = []
+    if any(one.folds for one in scored):
+        notes.append(f"each fold of {max(one.folds for one in scored)} scaled by what was fitted on the others")
+    if scored[0].temperature is None:
+        notes.append("this scaling may change predictions, and so accuracy")
+    fewest = min(len(one.labels) for one in scored)
+    if fewest < 300:
+        notes.append(f"{fewest} rows: bins hold few, so ECE and MCE are noisy and too large")
+    return "; ".join(notes)
+
+
+def print_representation(kinds: Sequence[tuple[str, Sequence["Represented"]]], title: str, ridge: float | None) -> None:
+    """Print features and heads in the layout of the paper's Tables 1 and 11, with the columns of 12 and 13.
+
+    Args:
+        kinds: By method, the measures of one seed or several.
+        title: What was measured.
+        ridge: How a singular within-class scatter was treated.
+    """
+    every = [one for _, measured in kinds for one in measured]
+    how = "by its pseudo-inverse" if ridge is None else f"with ridge {ridge:g}"
+    singular = (
+        f"FDR: the within-class scatter is singular (fewer rows than features), taken {how}: "
+        "compare it within this table only"
+        if any(one.singular for one in every)
+        else ""
+    )
+    table = _table(title, singular)
+    table.add_column("method")
+    for name in ("CS(F)", "Diff(F)", "FDR(F)", "Norm(C)", "CKA", "runs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    # The pre-trained features are those of every run; the head is as drawn only where no probe came first.
+    drawn = [one.pretrained["head_norm"] for name, measured in kinds if name in ("ft", "lora") for one in measured]
+    table.add_row(
+        "pre-trained",
+        f"{every[0].pretrained['cosine_similarity']:.3f}",
+        "-",
+        f"{every[0].pretrained['fisher_discriminant_ratio']:.3g}",
+        _spread(drawn, "{:.3g}") if drawn else "-",
+        "-",
+        "",
+        end_section=True,
+    )
+    for name, measured in kinds:
+        table.add_row(
+            escape(name),
+            _spread([one.cosine_similarity for one in measured], "{:.3f}"),
+            _spread([one.feature_change for one in measured], "{:.3g}"),
+            _spread([one.fisher_discriminant_ratio for one in measured], "{:.3g}"),
+            _spread([one.head_norm for one in measured], "{:.3g}"),
+            _spread([one.linear_cka for one in measured], "{:.3f}"),
+            str(len(measured)),
+        )
+    _show(table)
+
+
+def print_head_norm(points: Sequence["HeadNormPoint"], title: str, figure: Path) -> None:
+    """Print the head-norm experiment: one line a method and scale.
+
+    Args:
+        points: What was measured.
+        title: Task and backbone.
+        figure: Where the figure is.
+    """
+    from lpft_keras.report import trends
+
+    falls = ", ".join(f"{method} {value:+.2f}" for method, value in trends(points).items())
+    note = (
+        f"rank correlation of norm and feature change (-1: it falls with every greater norm): {falls}" if falls else ""
+    )
+    table = _table(title, note)
+    table.add_column("method")
+    for name in ("head times", "norm", "feature change", "acc.", "runs"):
+        table.add_column(name, justify="right")
+    for number, point in enumerate(points):
+        last = number + 1 == len(points) or points[number + 1].method != point.method
+        error = "" if np.isnan(point.standard_error) else f" ± {point.standard_error:.2g}"
+        table.add_row(
+            point.method,
+            f"{point.scale:g}",
+            f"{point.head_norm:.3g}",
+            f"{point.feature_change:.3g}{error}",
+            f"{point.accuracy:.3f}",
+            str(point.runs),
+            end_section=last,
+        )
+    _show(table, [figure])
+
+
+def _spread(values: Sequence[float], form: str = "{:.2f}", error: str = "{:.2g}") -> str:
+    """Return mean and, for several values, standard deviation."""
+    mean = form.format(np.mean(values))
+    return mean if len(values) < 2 else f"{mean}±{error.format(np.std(values, ddof=1))}"
+
+
+def _table(title: str, caption: str) -> Table:
+    return Table(title=escape(title), caption=escape(caption), box=box.SIMPLE_HEAVY, padding=0, pad_edge=False)
+
+
+def _show(table: Table, paths: Sequence[Path] = ()) -> None:
     """Print a table of numbers, and where they lie."""
     console = Console()
     console.width = max(console.width, 80)  # a table squeezed narrower than its numbers says nothing
     console.print(table)
-    for directory in directories:
-        console.print(f"[dim]{escape(str(directory))}[/dim]", soft_wrap=True)
+    for path in paths:
+        console.print(f"[dim]{escape(str(path))}[/dim]", soft_wrap=True)

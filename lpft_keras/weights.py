@@ -9,8 +9,8 @@ import keras
 from lpft_keras.errors import InputError
 from lpft_keras.methods import FineTune, Stage, get_method
 from lpft_keras.models.backbones import TextBackbone, load_backbone
-from lpft_keras.models.classifier import build_classifier, get_head, set_head
-from lpft_keras.models.lora import load_adapter, save_adapter
+from lpft_keras.models.classifier import build_classifier, get_head, scale_head, set_head
+from lpft_keras.models.lora import load_adapter, lora_settings, merge_lora, save_adapter
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_arrays, read_json, write_arrays
 
@@ -94,12 +94,29 @@ def check_same_weights(directory: Path, backbone: TextBackbone) -> None:
             )
 
 
-def load_run_model(directory: Path, config: Mapping[str, Any]) -> keras.Model:
-    """Rebuild the classifier of a run directory from its configuration."""
+def load_run_model(directory: Path, config: Mapping[str, Any], temperature: float | None = None) -> keras.Model:
+    """Rebuild the classifier of a run directory from its configuration.
+
+    Args:
+        directory: The run directory.
+        config: What its `config.json` holds.
+        temperature: Folded into the head, adapters merged; None leaves both as they were trained.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        InputError: The weights are missing or damaged, or the backbone's have changed.
+    """
     settings = RunSettings(**config["settings"])
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
     check_same_weights(directory, backbone)
     pipeline = settings.pipeline()
-    return load_weights(
+    classifier = load_weights(
         directory, settings.method, len(config["labels"]), backbone, pipeline.pooling, pipeline.head_dropout
     )
+    if temperature is not None:
+        scale_head(classifier, 1 / temperature)
+        if lora_settings(backbone.model) is not None:
+            merge_lora(backbone.model)
+    return classifier

@@ -1,11 +1,11 @@
-"""Figures of kernels, as Matplotlib figures. Matplotlib is an extra: `pip install "lpft-keras[plots]"`."""
+"""Figures of kernels, as Matplotlib figures."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from lpft_keras.errors import InputError
+from lpft_keras.figures import new_figure
 from lpft_keras.ntk.statistics import by_class, singular_values, trace_norms
 
 
@@ -21,7 +21,7 @@ def plot_singular_values(kernels: Mapping[str, np.ndarray]) -> Any:
     Raises:
         InputError: Matplotlib is not installed.
     """
-    figure = _figure(5.0, 3.6)
+    figure = new_figure(5.0, 3.6)
     axes = figure.subplots()
     for name, kernel in kernels.items():
         values = singular_values(kernel, normalized=True)
@@ -45,7 +45,7 @@ def plot_trace_norms(kernels: Mapping[str, np.ndarray], rows: np.ndarray, column
     Raises:
         InputError: Matplotlib is not installed.
     """
-    figure = _figure(3.4 * len(kernels), 3.2)
+    figure = new_figure(3.4 * len(kernels), 3.2)
     panels = figure.subplots(1, len(kernels), squeeze=False)[0]
     for axes, (name, kernel) in zip(panels, kernels.items(), strict=True):
         image = axes.imshow(by_class(trace_norms(kernel), rows, columns), cmap="viridis", aspect="auto")
@@ -55,11 +55,3 @@ def plot_trace_norms(kernels: Mapping[str, np.ndarray], rows: np.ndarray, column
                 line(edge - 0.5, color="white", linewidth=0.8)
         axes.set(title=name, xticks=[], yticks=[])
     return figure
-
-
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError('figures need Matplotlib: pip install "lpft-keras[plots]"') from error
-    return Figure(figsize=(width, height), layout="constrained", dpi=150)

@@ -1,0 +1,102 @@
+"""Confidences sorted into bins (lower, upper], and what each bin holds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lpft_keras.calibration.inputs import BLOCK, checked_bins, top_label
+from lpft_keras.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Bins:
+    """What bins hold. An empty bin has no confidence and no accuracy: both are NaN there.
+
+    Attributes:
+        edges: float64 [bins + 1], from 0 to 1.
+        count: Rows, int64 [bins].
+        confidence: Mean probability, float64 [bins].
+        accuracy: Share of the rows that are right, float64 [bins].
+    """
+
+    edges: np.ndarray
+    count: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def filled(self) -> np.ndarray:
+        """Which bins hold rows, bool [bins]."""
+        return self.count > 0
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Share of all rows, of the filled bins."""
+        return self.count[self.filled] / self.count.sum()
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Accuracy less confidence, of the filled bins: below 0 where they are too sure."""
+        return (self.accuracy - self.confidence)[self.filled]
+
+
+def equal_width(bins: Any) -> np.ndarray:
+    """Return the edges of bins of equal width over [0, 1]."""
+    return np.linspace(0, 1, checked_bins(bins) + 1)
+
+
+def equal_mass(values: np.ndarray, bins: Any) -> np.ndarray:
+    """Return edges of bins that hold equally many of the values, as far as equal values allow."""
+    edges = np.quantile(values, equal_width(bins))
+    edges[0], edges[-1] = 0, 1
+    return edges
+
+
+def fill(values: np.ndarray, hits: np.ndarray, edges: np.ndarray) -> Bins:
+    """Sort values into bins.
+
+    Args:
+        values: Confidences in [0, 1], float array [rows].
+        hits: Whether each came true, bool [rows].
+        edges: float64 [bins + 1]. A value on an edge belongs below it; 0 belongs to the first bin.
+
+    Returns:
+        What the bins hold.
+    """
+    size = len(edges) - 1
+    count, confidence, accuracy = np.zeros(size, np.int64), np.zeros(size), np.zeros(size)
+    for start in range(0, len(values), BLOCK):
+        part = slice(start, start + BLOCK)
+        which = np.searchsorted(edges[1:-1], values[part], side="left")
+        count += np.bincount(which, minlength=size)
+        confidence += np.bincount(which, weights=values[part], minlength=size)
+        accuracy += np.bincount(which[hits[part]], minlength=size)
+    with np.errstate(invalid="ignore"):
+        return Bins(edges, count, confidence / count, accuracy / count)
+
+
+def reliability_bins(probabilities: Any, labels: Any, bins: int = 15, *, strategy: str = "uniform") -> Bins:
+    """Return the bins of a reliability diagram: rows, mean confidence and accuracy of each.
+
+    Args:
+        probabilities: Float array of shape [rows, classes]; each row sums to 1.
+        labels: Integer array of shape [rows].
+        bins: Number of bins of the top label's probability.
+        strategy: "uniform" for bins of equal width, "quantile" for bins of equally many rows (scikit-learn's names).
+
+    Returns:
+        The bins.
+
+    Raises:
+        InputError: An argument is wrong.
+
+    Example:
+        >>> reliability_bins(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]), bins=2).accuracy
+        array([nan, 0.5])
+    """
+    if strategy not in ("uniform", "quantile"):
+        raise unknown_name("strategy", strategy, ("uniform", "quantile"))
+    checked_bins(bins)
+    confidence, correct = top_label(probabilities, labels)
+    return fill(confidence, correct, equal_width(bins) if strategy == "uniform" else equal_mass(confidence, bins))

@@ -1,0 +1,194 @@
+"""Reliability diagrams."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lpft_keras.calibration.bins import Bins, equal_mass, equal_width, fill
+from lpft_keras.calibration.inputs import checked_bins, top_label
+from lpft_keras.errors import unknown_name
+from lpft_keras.figures import new_figure
+
+_ACCURACY, _GAP, _BAND = "#4477aa", "#cc6677", "#222222"
+
+
+@dataclass
+class ReliabilityDisplay:
+    """A reliability diagram: accuracy over confidence, with the gap, a bootstrap band and the confidences' histogram.
+
+    Make one by `from_predictions`, or several side by side by `compare`. A bin without rows is drawn empty: no bar,
+    no gap, no band.
+
+    Attributes:
+        bins: What each bin holds.
+        band: Lower and upper end of each bin's accuracy over the resamples, float64 [2, bins], NaN in empty bins;
+            None where none were drawn.
+        level: Probability that the band is meant to cover, bin by bin.
+        name: Title of the panel.
+        figure_: The figure, after `plot`.
+        axes_: The diagram's and the histogram's axes, after `plot`.
+    """
+
+    bins: Bins
+    band: np.ndarray | None = None
+    level: float = 0.95
+    name: str | None = None
+
+    @classmethod
+    def from_predictions(
+        cls,
+        probabilities: Any,
+        labels: Any,
+        bins: int = 15,
+        *,
+        strategy: str = "uniform",
+        name: str | None = None,
+        resamples: int = 1000,
+        level: float = 0.95,
+        seed: int = 0,
+    ) -> "ReliabilityDisplay":
+        """Sort predictions into bins; `plot` draws them.
+
+        Args:
+            probabilities: Float array of shape [rows, classes]; each row sums to 1.
+            labels: Integer array of shape [rows].
+            bins: Number of bins of the top label's probability.
+            strategy: "uniform" for equal width, "quantile" for equally many rows.
+            name: Title of the panel.
+            resamples: Resamples of the bootstrap band; 0 for none.
+            level: Probability that the band is meant to cover, bin by bin.
+            seed: Seed of the resamples.
+
+        Returns:
+            The display.
+
+        Raises:
+            InputError: An argument is wrong.
+
+        Example:
+            >>> ReliabilityDisplay.from_predictions(probabilities, labels).plot().figure_.savefig("reliability.png")
+        """
+        checked_bins(bins)
+        if strategy not in ("uniform", "quantile"):
+            raise unknown_name("strategy", strategy, ("uniform", "quantile"))
+        confidence, correct = top_label(probabilities, labels)
+        edges = equal_width(bins) if strategy == "uniform" else equal_mass(confidence, bins)
+        band = _band(confidence, correct, edges, resamples, level, seed) if resamples else None
+        return cls(fill(confidence, correct, edges), band, level, name)
+
+    @classmethod
+    def compare(cls, panels: Mapping[str, Any], labels: Any, bins: int = 15, **options: Any) -> Any:
+        """Draw several predictions of the same rows side by side, such as before and after scaling.
+
+        Args:
+            panels: Probabilities [rows, classes] by the title of their panel.
+            labels: Integer array of shape [rows].
+            bins: Number of bins.
+            **options: As for `from_predictions`.
+
+        Returns:
+            A Matplotlib figure.
+
+        Raises:
+            InputError: An argument is wrong, or Matplotlib is not installed.
+
+        Example:
+            >>> ReliabilityDisplay.compare({"before": p, "after": scaling.predict_proba(f)}, labels).savefig("both.pdf")
+        """
+        displays = [cls.from_predictions(p, labels, bins, name=name, **options) for name, p in panels.items()]
+        figure = _figure(len(displays))
+        grid = figure.subplots(2, len(displays), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1))
+        for column, display in enumerate(displays):
+            display.plot(grid[:, column], labelled=column == 0)
+        return figure
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """The ECE over these bins."""
+        return float(self.bins.shares @ np.abs(self.bins.gaps))
+
+    def plot(self, axes: Any = None, *, labelled: bool = True) -> "ReliabilityDisplay":
+        """Draw the diagram and the histogram below it.
+
+        Args:
+            axes: Two Matplotlib axes, for diagram and histogram; None makes a figure.
+            labelled: Whether to name the vertical axes and show the legend.
+
+        Returns:
+            This display, with `figure_` and `axes_`.
+
+        Raises:
+            InputError: Matplotlib is not installed.
+        """
+        if axes is None:
+            axes = _figure(1).subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        diagram, histogram = axes
+        held, filled = self.bins, self.bins.filled
+        left, width = held.edges[:-1][filled], np.diff(held.edges)[filled]
+        accuracy, confidence = held.accuracy[filled], held.confidence[filled]
+        bars = {"width": width, "align": "edge", "edgecolor": "white", "linewidth": 0.6}
+        diagram.bar(left, accuracy, color=_ACCURACY, label="accuracy", **bars)
+        diagram.bar(
+            left,
+            confidence - accuracy,
+            bottom=accuracy,
+            label="gap to confidence",
+            **bars | {"color": _GAP, "alpha": 0.45, "hatch": "////", "edgecolor": _GAP},
+        )
+        if self.band is not None:
+            low, high = self.band[:, filled]
+            middle = left + width / 2
+            diagram.vlines(
+                middle, low, high, color=_BAND, linewidth=1.1, label=f"bootstrap, {100 * self.level:g} %", zorder=3
+            )
+            for end in (low, high):
+                diagram.hlines(end, middle - width / 5, middle + width / 5, color=_BAND, linewidth=1.1, zorder=3)
+        diagram.plot([0, 1], [0, 1], color="#555555", linestyle="--", linewidth=0.9, zorder=2)
+        diagram.set(xlim=(0, 1), ylim=(0, 1), title=self.name or "")
+        diagram.text(
+            0.03,
+            0.66 if labelled else 0.97,
+            f"ECE {100 * self.expected_calibration_error:.1f} %\nMCE {100 * np.abs(held.gaps).max():.1f} %",
+            transform=diagram.transAxes,
+            ha="left",
+            va="top",
+            bbox={"facecolor": "white", "edgecolor": "#bbbbbb", "boxstyle": "round,pad=0.3", "alpha": 0.9},
+        )
+        histogram.bar(left, held.shares, color="#999999", **bars)
+        for value, line, label in (
+            (held.shares @ accuracy, "-", "accuracy"),
+            (held.shares @ confidence, ":", "mean confidence"),
+        ):
+            histogram.axvline(value, color=_BAND, linestyle=line, linewidth=1.2, label=label)
+        histogram.set(xlabel="confidence", ylim=(0, None))
+        if labelled:
+            diagram.set(ylabel="accuracy")
+            histogram.set(ylabel="share of rows")
+            diagram.legend(frameon=False, loc="upper left", fontsize="small")
+            histogram.legend(frameon=False, loc="upper left", fontsize="small")
+        self.figure_, self.axes_ = diagram.figure, (diagram, histogram)
+        return self
+
+
+def _band(
+    confidence: np.ndarray, correct: np.ndarray, edges: np.ndarray, resamples: int, level: float, seed: int
+) -> np.ndarray:
+    """Return the quantiles of each bin's accuracy over resamples of all rows."""
+    which = np.searchsorted(edges[1:-1], confidence, side="left")
+    size = len(edges) - 1
+    # Hits and misses of each bin are all that a resample can change.
+    counts = np.bincount(2 * which + correct, minlength=2 * size)
+    drawn = np.random.default_rng(seed).multinomial(len(confidence), counts / len(confidence), resamples)
+    misses, hits = drawn[:, 0::2], drawn[:, 1::2]
+    with np.errstate(invalid="ignore"):
+        accuracy = hits / (hits + misses)
+    ends = np.full((2, size), np.nan)
+    for number in np.flatnonzero(np.isfinite(accuracy).any(axis=0)):
+        ends[:, number] = np.nanquantile(accuracy[:, number], [(1 - level) / 2, (1 + level) / 2])
+    return ends
+
+
+def _figure(panels: int) -> Any:
+    return new_figure(0.6 + 3.4 * panels, 4.6)

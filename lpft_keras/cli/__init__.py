@@ -1,0 +1,58 @@
+"""The command line: parses, calls the package, prints. Results go to standard output, all else to standard error."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from lpft_keras import __version__
+from lpft_keras.cli.parser import Parser
+from lpft_keras.cli.reading import add_calibrate, add_representation, add_tasks
+from lpft_keras.cli.running import add_head_norm, add_ntk, add_run
+from lpft_keras.errors import InputError
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="lpft-keras", description="LP-FT: fine-tune pre-trained classifiers that stay robust.")
+    parser.add_argument("--version", action="version", version=f"lpft-keras {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for add in (add_run, add_calibrate, add_representation, add_head_norm, add_ntk, add_tasks):
+        add(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: The arguments after the program's name; None takes the process's.
+
+    Returns:
+        The exit status: 0 done, 2 the input was wrong (one line says what and how to mend it), 130 interrupted.
+    """
+    try:
+        parsed = _parser().parse_args(arguments)
+        if parsed.command is None:
+            _parser().print_help()
+            return 0
+        _show_log()
+        return parsed.call(parsed)
+    except InputError as error:
+        print(f"lpft-keras: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "lpft-keras: interrupted; the same command (without --overwrite) goes on from the last finished epoch",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _show_log() -> None:
+    """Show our own log on standard error, and no notes of TensorFlow's."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("lpft-keras: %(message)s"))
+    logger = logging.getLogger("lpft_keras")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)

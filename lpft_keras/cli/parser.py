@@ -1,0 +1,107 @@
+"""A parser whose errors are one line, and arguments that several commands share."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.methods import METHODS, get_method
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest names."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as an `InputError`."""
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+        """Parse, and refuse what is unknown with its nearest names."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            chosen = _subparser(self, getattr(parsed, "command", None))
+            flags = [flag for action in chosen._actions for flag in action.option_strings]
+            raise unknown_name("argument", unknown[0].split("=")[0], flags)
+        return parsed
+
+
+def _subparser(parser: argparse.ArgumentParser, command: str | None) -> argparse.ArgumentParser:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and command in action.choices:
+            return action.choices[command]
+    return parser
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says which model on which rows."""
+    parser.add_argument(
+        "--method", action="append", metavar="M", help=f"{', '.join(METHODS)} or all; may be repeated (default: lp-ft)"
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="B",
+        help='KerasHub preset, "hf://org/name@revision", directory, pocket, minilm or tiny (default: the task\'s)',
+    )
+    parser.add_argument("--data-dir", metavar="D", help="folder with the official files (default: TensorFlow Datasets)")
+    parser.add_argument("--seed", action="append", type=int, metavar="S", help="may be repeated (default: 1001)")
+    parser.add_argument("--max-length", type=int, default=128, metavar="L", help="tokens a row (default: 128)")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N rows of each split")
+    parser.add_argument("--pooling", metavar="P", help="first or mean (default: the backbone's)")
+    parser.add_argument("--dropout", type=float, metavar="P", help="default: the checkpoint's, and 0.1 for the head")
+    parser.add_argument("--dtype", default="float32", metavar="T", help="float32 (default) or mixed_bfloat16")
+    parser.add_argument("--lora-rank", type=int, default=8, metavar="R", help="rank of the adapters (default: 8)")
+    parser.add_argument("--lora-alpha", type=float, default=8.0, metavar="A", help="scale of the adapters (default: 8)")
+    parser.add_argument("--lora-style", default="paper", metavar="S", help="paper (default) or keras")
+    parser.add_argument(
+        "--probe-solver", default="newton-cg", metavar="S", help="newton-cg (default), or lbfgs as in the paper"
+    )
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says how fine-tuning goes."""
+    parser.add_argument(
+        "--epochs", type=int, default=10, metavar="E", help="passes over the training rows (default: 10)"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="default: the paper's, by task and method")
+    parser.add_argument("--learning-rate", type=float, metavar="LR", help="default: the paper's, by task and method")
+    parser.add_argument(
+        "--micro-batches", type=int, metavar="K", help="parts of like length a batch is cut into (default: 4)"
+    )
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where results go."""
+    parser.add_argument("--output-dir", default="runs", metavar="O", help="where run directories live (default: runs)")
+    parser.add_argument("--overwrite", action="store_true", help="do it anew, whatever the directory holds")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a run, and nothing else")
+
+
+def split_options(parsed: argparse.Namespace, *apart: str) -> dict[str, Any]:
+    """Return the arguments that are passed on as they are, without those that the command looks at itself."""
+    return {name: value for name, value in vars(parsed).items() if name not in ("command", "call", "json", *apart)}
+
+
+def asked_methods(parsed: argparse.Namespace, every: Sequence[str], default: Sequence[str] = ("lp-ft",)) -> list[str]:
+    """Return the methods asked for, each known; "all" stands for every one of a list."""
+    asked = parsed.method or default
+    methods = list(dict.fromkeys(name for method in asked for name in (every if method == "all" else [method])))
+    for method in methods:
+        get_method(method)
+    return methods
+
+
+@contextmanager
+def silent_start() -> Iterator[None]:
+    """Keep TensorFlow's start-up notes, which no setting silences, off standard error. Exceptions pass."""
+    sys.stderr.flush()
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

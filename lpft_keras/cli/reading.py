@@ -1,0 +1,143 @@
+"""Commands that read what is there: `calibrate`, `representation` and `tasks`."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from lpft_keras.calibration import SCALINGS
+from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.figures import check_figures, save_figure
+from lpft_keras.report import Scored, groups, plot_scored, represent, score_file, score_run
+from lpft_keras.results import RunResult
+
+
+def add_calibrate(commands) -> None:
+    """Add `calibrate`."""
+    command = commands.add_parser(
+        "calibrate", help="calibration before and after scaling, of runs or of any logits", allow_abbrev=False
+    )
+    command.add_argument(
+        "sources",
+        nargs="+",
+        metavar="RUN_DIRECTORY|FILE",
+        help="finished runs; or .npz (labels, and logits or probabilities), .csv (label, one column of logits a class)",
+    )
+    command.add_argument(
+        "--method", default="temperature", metavar="M", help=f"{', '.join(SCALINGS)} (default: temperature)"
+    )
+    command.add_argument("--split", default="test", metavar="S", help="of runs: the rows measured (default: test)")
+    command.add_argument(
+        "--validation",
+        metavar="FILE",
+        help="of files: what the scaling is fitted on (default: five-fold cross-fitting)",
+    )
+    command.add_argument("--plot", metavar="FILE", help="reliability diagrams before and after: .png, .svg or .pdf")
+    command.add_argument("--json", action="store_true", help="print one JSON object a source, and nothing else")
+    command.set_defaults(call=_calibrate)
+
+
+def _calibrate(parsed: argparse.Namespace) -> int:
+    from lpft_keras.tables import print_calibration
+
+    if parsed.method not in SCALINGS:
+        raise unknown_name("scaling", parsed.method, SCALINGS)
+    if parsed.plot:
+        check_figures(parsed.plot)
+    files = [source for source in parsed.sources if not Path(source).is_dir()]
+    runs = _runs([source for source in parsed.sources if Path(source).is_dir()])
+    if runs and parsed.validation:
+        raise InputError("--validation is for files; a run's own validation rows fit its scaling")
+    kinds: list[tuple[str, list[Scored]]] = [
+        (group.method, [score_run(result, parsed.method, parsed.split) for result in group.results])
+        for group in groups(runs)
+    ]
+    for file in files:
+        kinds.append((Path(file).stem, [score_file(file, parsed.method, validation=parsed.validation)]))
+    if parsed.json:
+        for _, scored in kinds:
+            for one in scored:
+                print(json.dumps(one.as_dict()))
+    else:
+        print_calibration(kinds, _title(runs, parsed.split))
+    if parsed.plot:
+        path = Path(parsed.plot)
+        for name, scored in kinds:
+            own = path if len(kinds) == 1 else path.with_stem(f"{path.stem}-{name.replace(' ', '-').replace('/', '-')}")
+            save_figure(plot_scored(scored, name), own)
+    return 0
+
+
+def add_representation(commands) -> None:
+    """Add `representation`."""
+    command = commands.add_parser(
+        "representation", help="how far features moved and how well they separate", allow_abbrev=False
+    )
+    command.add_argument("runs", nargs="+", metavar="RUN_DIRECTORY", help="finished runs")
+    command.add_argument("--split", default="test", metavar="S", help="the rows measured (default: test)")
+    command.add_argument(
+        "--ridge",
+        type=float,
+        metavar="R",
+        help="of Fisher's ratio: R mean eigenvalues added to the within-class scatter (default: pseudo-inverse)",
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object a run, and nothing else")
+    command.set_defaults(call=_representation)
+
+
+def _representation(parsed: argparse.Namespace) -> int:
+    from lpft_keras.tables import print_representation
+
+    runs = _runs(parsed.runs)
+    kinds = [
+        (group.method, [represent(result, parsed.split, ridge=parsed.ridge) for result in group.results])
+        for group in groups(runs)
+    ]
+    if parsed.json:
+        for _, measured in kinds:
+            for one in measured:
+                print(json.dumps(one.as_dict()))
+    else:
+        print_representation(kinds, _title(runs, parsed.split), parsed.ridge)
+    return 0
+
+
+def _runs(directories: Sequence[str]) -> list[RunResult]:
+    """Return the runs of directories, those below a directory that is none itself too, all of one task and backbone."""
+    found = []
+    for directory in map(Path, directories):
+        below = sorted(path.parent for path in directory.rglob("metrics.json"))
+        if not below or directory in below:
+            below = [directory]
+        found += [RunResult.load(path) for path in below]
+    kinds = {(run.summary["task"], run.summary["backbone"]) for run in found}
+    if len(kinds) > 1:
+        named = ", ".join(sorted(f"{task} on {backbone}" for task, backbone in kinds))
+        raise InputError(f"these runs are of several tasks or backbones ({named}); give those of one at a time")
+    return found
+
+
+def _title(runs: Sequence[RunResult], split: str) -> str:
+    if not runs:
+        return "calibration"
+    return f"{runs[0].summary['task']} on {runs[0].summary['backbone']}, {split} rows"
+
+
+def add_tasks(commands) -> None:
+    """Add `tasks`."""
+    tasks = commands.add_parser("tasks", help="list the tasks", allow_abbrev=False)
+    tasks.add_argument("--json", action="store_true", help="print one JSON object a task")
+    tasks.set_defaults(call=_tasks)
+
+
+def _tasks(parsed: argparse.Namespace) -> int:
+    from lpft_keras.tasks import TASKS
+
+    if parsed.json:
+        for task in TASKS.values():
+            print(json.dumps({"task": task.name, "labels": task.labels, "metric": task.metric, "tfds": task.tfds}))
+        return 0
+    from lpft_keras.tables import print_tasks
+
+    print_tasks(list(TASKS.values()))
+    return 0

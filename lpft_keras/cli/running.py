@@ -1,0 +1,165 @@
+"""Commands that compute: `run`, `head-norm` and `ntk`."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lpft_keras.cli.parser import (
+    add_model_arguments,
+    add_output_arguments,
+    add_training_arguments,
+    asked_methods,
+    silent_start,
+    split_options,
+)
+from lpft_keras.errors import InputError
+from lpft_keras.methods import METHODS, fine_tuning
+
+if TYPE_CHECKING:
+    from lpft_keras.results import RunResult
+
+_FINE_TUNING = [name for name in METHODS if fine_tuning(name)]
+
+
+def add_run(commands) -> None:
+    """Add `run`."""
+    run = commands.add_parser("run", help="train by one method or several, and report", allow_abbrev=False)
+    run.add_argument("task", metavar="TASK", help='a task: see "lpft-keras tasks"')
+    add_model_arguments(run)
+    add_training_arguments(run)
+    run.add_argument(
+        "--head-scale",
+        action="append",
+        type=float,
+        metavar="X",
+        help="multiply the head before fine-tuning; may be repeated (default: 1)",
+    )
+    add_output_arguments(run)
+    run.set_defaults(call=_run)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    methods = asked_methods(parsed, list(METHODS))
+    results: list[RunResult] = []
+    try:
+        for result in _swept(parsed, methods, parsed.head_scale or [1.0]):
+            results.append(result)
+    finally:
+        # What was finished is shown, also where a later run fails.
+        if results and not parsed.json:
+            from lpft_keras.tables import print_results
+
+            print_results(results)
+    return 0
+
+
+def _swept(parsed: argparse.Namespace, methods: list[str], scales: list[float]) -> Iterator["RunResult"]:
+    from lpft_keras.tasks import get_task
+
+    get_task(parsed.task)
+    with silent_start():
+        from lpft_keras.sweep import sweep
+    options = split_options(parsed, "task", "method", "seed", "head_scale", "plot")
+    show = False if parsed.json else None
+    for result in sweep(parsed.task, methods, parsed.seed or [1001], scales, **options, show_progress=show):
+        if parsed.json:
+            print(json.dumps(result.summary), flush=True)
+        yield result
+
+
+def add_head_norm(commands) -> None:
+    """Add `head-norm`."""
+    command = commands.add_parser(
+        "head-norm", help="scale the head before fine-tuning, and see how far features move", allow_abbrev=False
+    )
+    command.add_argument("task", metavar="TASK", help='a task: see "lpft-keras tasks"')
+    add_model_arguments(command)
+    add_training_arguments(command)
+    command.add_argument(
+        "--head-scale",
+        action="append",
+        type=float,
+        metavar="X",
+        help="multiply the head before fine-tuning; may be repeated (default: 0.1 0.5 1 2 5 10 50 100)",
+    )
+    command.add_argument("--plot", metavar="FILE", help="the figure (default: <output dir>/<task>/head_norm.png)")
+    add_output_arguments(command)
+    command.set_defaults(call=_head_norm)
+
+
+def _head_norm(parsed: argparse.Namespace) -> int:
+    methods = asked_methods(parsed, _FINE_TUNING, _FINE_TUNING)
+    without = [method for method in methods if fine_tuning(method) is None]
+    if without:
+        raise InputError(f"method {without[0]!r} has no fine-tuning stage before which a head could be scaled")
+    from lpft_keras.figures import check_figures, save_figure
+
+    path = Path(parsed.plot or Path(parsed.output_dir) / parsed.task / "head_norm.png")
+    check_figures(path)
+    results: list[RunResult] = []
+    try:
+        for result in _swept(parsed, methods, parsed.head_scale or _default_scales()):
+            results.append(result)
+    finally:
+        if results:
+            from lpft_keras.report import head_norm_points, plot_head_norm
+            from lpft_keras.tables import print_head_norm
+
+            points = head_norm_points(results)
+            first = results[0].summary
+            title = f"{first['task']} on {first['backbone']}"
+            save_figure(plot_head_norm(points, title), path)
+            if not parsed.json:
+                print_head_norm(points, title, path)
+    return 0
+
+
+def _default_scales() -> list[float]:
+    with silent_start():
+        from lpft_keras.sweep import HEAD_SCALES
+    return list(HEAD_SCALES)
+
+
+def add_ntk(commands) -> None:
+    """Add `ntk`."""
+    ntk = commands.add_parser("ntk", help="the kernel at the start of fine-tuning", allow_abbrev=False)
+    ntk.add_argument("run_directory", nargs="?", metavar="RUN_DIRECTORY", help="a run whose settings are taken")
+    ntk.add_argument("--task", metavar="TASK", help="or a task, with the settings below")
+    add_model_arguments(ntk)
+    ntk.add_argument("--head-scale", type=float, default=1.0, metavar="X", help="multiply the head before (default: 1)")
+    ntk.add_argument("--rows", type=int, default=250, metavar="N", help="rows of train and of test (default: 250)")
+    ntk.add_argument(
+        "--max-memory", type=float, default=8e9, metavar="BYTES", help="of the kernel's tiles (default: 8e9)"
+    )
+    add_output_arguments(ntk)
+    ntk.set_defaults(call=_ntk)
+
+
+def _ntk(parsed: argparse.Namespace) -> int:
+    directory, task = parsed.run_directory, parsed.task
+    if (directory is None) == (task is None):
+        raise InputError("ntk takes either a run directory or --task (see lpft-keras ntk --help)")
+    methods = asked_methods(parsed, _FINE_TUNING)
+    show = False if parsed.json else None
+    with silent_start():
+        from lpft_keras.kernels import run_ntk, run_ntk_of
+    results = []
+    try:
+        if directory is not None:
+            own = {name: getattr(parsed, name) for name in ("data_dir", "rows", "max_memory", "overwrite")}
+            results.append(run_ntk_of(directory, **own, show_progress=show))
+        else:
+            options = split_options(parsed, "run_directory", "task", "method", "seed")
+            for method in methods:
+                for seed in parsed.seed or [1001]:
+                    results.append(run_ntk(task, method, seed=seed, show_progress=show, **options))
+    finally:
+        for result in results if parsed.json else []:
+            print(json.dumps(result.summary), flush=True)
+        if results and not parsed.json:
+            from lpft_keras.tables import print_kernels
+
+            print_kernels(results)
+    return 0

@@ -1,0 +1,230 @@
+"""Calibration before and after scaling, of runs or of anybody's logits (Tables 3, 14 and 15)."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.model_selection import KFold
+
+from lpft_keras.calibration import (
+    SCALINGS,
+    ReliabilityDisplay,
+    Scaling,
+    brier_score,
+    expected_calibration_error,
+    logits_of,
+    maximum_calibration_error,
+    negative_log_likelihood,
+)
+from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.results import RunResult
+from lpft_keras.storage import read_arrays
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Predictions of one set of rows, before and after scaling.
+
+    Attributes:
+        source: The run directory or file.
+        split: Which rows, "test" for a file.
+        scaling: Name of the scaling.
+        temperature: The fitted temperature; the mean over folds where it was cross-fitted; None for other scalings.
+        folds: 0 where the scaling was fitted on other rows; else how many folds it was cross-fitted over.
+        labels: Class ids, [rows].
+        before: Probabilities, float64 [rows, classes].
+        after: The same, scaled.
+    """
+
+    source: str
+    split: str
+    scaling: str
+    temperature: float | None
+    folds: int
+    labels: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    def measures(self) -> dict[str, dict[str, float]]:
+        """Return accuracy, ECE, MCE, Brier score and NLL, "before" and "after"; fractions, 15 bins, NLL in nats."""
+        return {name: _measured(getattr(self, name), self.labels) for name in ("before", "after")}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "source": self.source,
+            "split": self.split,
+            "rows": len(self.labels),
+            "scaling": self.scaling,
+            "temperature": self.temperature,
+            "folds": self.folds,
+            **self.measures(),
+        }
+
+
+def _measured(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    return {
+        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "ece": expected_calibration_error(probabilities, labels),
+        "mce": maximum_calibration_error(probabilities, labels),
+        "brier": brier_score(probabilities, labels),
+        "nll": negative_log_likelihood(logits_of(probabilities), labels),
+    }
+
+
+def score_run(result: RunResult, scaling: str = "temperature", split: str = "test") -> Scored:
+    """Fit a scaling on a run's validation rows and apply it to another split, as the paper does.
+
+    Args:
+        result: A finished run.
+        scaling: A name of `calibration.SCALINGS`.
+        split: The rows that are measured.
+
+    Returns:
+        The predictions before and after.
+
+    Raises:
+        InputError: The scaling or split is unknown, or the validation rows can't fit the scaling.
+    """
+    predictions = result.predictions
+    if split not in predictions:
+        raise unknown_name(f"split of {result.directory}", split, predictions)
+    return _fitted_elsewhere(str(result.directory), split, scaling, predictions["validation"], predictions[split])
+
+
+def score_file(
+    path: str | Path, scaling: str = "temperature", *, validation: str | Path | None = None, seed: int = 0
+) -> Scored:
+    """Calibrate logits and labels of any origin.
+
+    Args:
+        path: `.npz` with `labels` and either `logits` or `probabilities`, or a run's `predictions.npz`; or `.csv`
+            with a column "label" of class ids and one column of logits a class, in the order of their ids.
+        scaling: A name of `calibration.SCALINGS`.
+        validation: A file of the same form that the scaling is fitted on. None cross-fits: each fifth of the rows is
+            scaled by what was fitted on the other four.
+        seed: Seed of the folds.
+
+    Returns:
+        The predictions before and after.
+
+    Raises:
+        InputError: A file is missing, damaged or of another form, or can't fit the scaling.
+    """
+    test, own = _read(Path(path))
+    fitting = own if validation is None else _read(Path(validation))[0]
+    if fitting is not None:
+        return _fitted_elsewhere(str(path), "test", scaling, fitting, test)
+    logits, labels = test["logits"], test["labels"]
+    if len(labels) < 2 * _FOLDS:
+        raise InputError(
+            f"{path} holds {len(labels)} rows, too few to fit on some and measure others; give {2 * _FOLDS} or more, "
+            "or a file to fit on (--validation)"
+        )
+    after = np.empty(logits.shape)
+    temperatures: list[float] = []
+    for seen, held in KFold(_FOLDS, shuffle=True, random_state=seed).split(logits):
+        fitted = _scaling(scaling).fit(logits[seen], labels[seen])
+        after[held] = fitted.predict_proba(logits[held])
+        if hasattr(fitted, "temperature_"):
+            temperatures.append(fitted.temperature_)
+    mean = float(np.mean(temperatures)) if temperatures else None
+    return Scored(str(path), "test", scaling, mean, _FOLDS, labels, softmax(logits, axis=1), after)
+
+
+def plot_scored(scored: Sequence[Scored], name: str) -> Any:
+    """Draw reliability before and after scaling side by side, the rows of several seeds together.
+
+    Args:
+        scored: Predictions by runs of one kind.
+        name: What stands before the panels' titles.
+
+    Returns:
+        A Matplotlib figure.
+
+    Raises:
+        InputError: Matplotlib is not installed.
+    """
+    labels = np.concatenate([part.labels for part in scored])
+    panels = {
+        f"{name}: before": np.concatenate([part.before for part in scored]),
+        f"after {scored[0].scaling} scaling": np.concatenate([part.after for part in scored]),
+    }
+    return ReliabilityDisplay.compare(panels, labels)
+
+
+def _scaling(name: str) -> Scaling:
+    if name not in SCALINGS:
+        raise unknown_name("scaling", name, SCALINGS)
+    return SCALINGS[name]()
+
+
+def _fitted_elsewhere(
+    source: str, split: str, scaling: str, fitting: dict[str, np.ndarray], measured: dict[str, np.ndarray]
+) -> Scored:
+    fitted = _scaling(scaling).fit(fitting["logits"], fitting["labels"])
+    logits = measured["logits"].astype(np.float64)
+    return Scored(
+        source,
+        split,
+        scaling,
+        getattr(fitted, "temperature_", None),
+        0,
+        measured["labels"],
+        softmax(logits, axis=1),
+        fitted.predict_proba(logits),
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+    """Return the rows of a file to measure, and those to fit on where it holds them apart."""
+    if not path.is_file():
+        raise InputError(f"{path} is no file; give a run directory, or .npz or .csv with logits and labels")
+    if path.suffix == ".csv":
+        return _read_csv(path), None
+    arrays = read_arrays(path)
+    if arrays is None:
+        raise InputError(f"{path} is damaged, or no .npz file of plain arrays")
+    if "labels" in arrays and ("logits" in arrays or "probabilities" in arrays):
+        logits = arrays["logits"] if "logits" in arrays else logits_of(arrays["probabilities"])
+        return _checked(path, logits, arrays["labels"]), None
+    wanted = [f"{split}/{part}" for split in ("validation", "test") for part in ("logits", "labels")]
+    if all(name in arrays for name in wanted):
+        parts = [_checked(path, arrays[f"{s}/logits"], arrays[f"{s}/labels"]) for s in ("test", "validation")]
+        return parts[0], parts[1]
+    raise InputError(
+        f"{path} holds {', '.join(arrays) or 'nothing'}; wanted are labels with logits or probabilities (or "
+        f"{', '.join(wanted)})"
+    )
+
+
+def _checked(path: Path, logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    try:
+        negative_log_likelihood(logits, labels)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return {"logits": np.asarray(logits, np.float64), "labels": labels}
+
+
+def _read_csv(path: Path) -> dict[str, np.ndarray]:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.reader(file))
+    if not rows or rows[0].count("label") != 1 or len(rows[0]) < 3:
+        raise InputError(f'{path} needs a header with one column "label" and a column of logits for each class')
+    at = rows[0].index("label")
+    logits, labels = [], []
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(rows[0]):
+            raise InputError(f"line {number} of {path} has {len(row)} fields, the header {len(rows[0])}")
+        try:
+            labels.append(int(row[at]))
+            logits.append([float(value) for column, value in enumerate(row) if column != at])
+        except ValueError as error:
+            raise InputError(f"line {number} of {path}: {error}; labels are class ids, all else is logits") from error
+    return _checked(path, np.array(logits).reshape(len(labels), -1), np.array(labels, np.int64))
