@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lpft_keras.experiment import run
     from lpft_keras.kernels import KernelResult, run_ntk
     from lpft_keras.results import RunResult
-    from lpft_keras.sweep import sweep
+    from lpft_keras.sweeps import sweep
     from lpft_keras.tasks import Task
 
 __all__ = [
@@ -37,7 +37,7 @@ _HOMES = {
     "TextClassifier": "lpft_keras.estimator",
     "run": "lpft_keras.experiment",
     "run_ntk": "lpft_keras.kernels",
-    "sweep": "lpft_keras.sweep",
+    "sweep": "lpft_keras.sweeps",
 }
 
 
@@ -53,22 +53,30 @@ _ROOMS = (
     "representation",
     "tasks",
 )
-_NEED_KERAS = ("lpft_keras.estimator", "lpft_keras.experiment", "lpft_keras.kernels", "lpft_keras.sweep")
+_NEED_KERAS = {
+    f"lpft_keras.{room}"
+    for room in ("callbacks", "estimator", "experiment", "kernels", "layers", "metrics", "models", "ntk", "sweeps")
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name, or a room of the package, when it is first used."""
     if name in _HOMES:
-        if _HOMES[name] in _NEED_KERAS:
-            from lpft_keras.backend import check_backend
-
-            check_backend()
+        _check_backend(_HOMES[name])
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _ROOMS:
+        _check_backend(f"lpft_keras.{name}")
         return importlib.import_module(f"lpft_keras.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """Return all names, those not imported yet too."""
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, *_ROOMS])
+
+
+def _check_backend(module: str) -> None:
+    if module in _NEED_KERAS:
+        from lpft_keras.backend import check_backend
+
+        check_backend()

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from lpft_keras.errors import InputError
+from lpft_keras.arrays import as_array, whole_number
+from lpft_keras.errors import InputError, first_line
 from lpft_keras.ntk.calls import replaced_calls
 from lpft_keras.representation import feature_change, head_norm
 
@@ -15,9 +16,8 @@ class RepresentationHistory(keras.callbacks.Callback):
     """Record, after each epoch, the norm of the head and how far the features moved since training began.
 
     The features are what goes into the head, for rows of your choice (Tomihari and Sato 2024, Tables 1, 12 and 13).
-    Both
-    numbers join the epoch's logs, as "head_norm" and "feature_change", so that `History`, TensorBoard and others that
-    come after find them.
+    Both numbers join the epoch's logs, as "head_norm" and "feature_change", so that `History`, TensorBoard and others
+    that come after find them.
 
     Args:
         x: Rows that the features are taken of: what the model is called on, an array or a structure of arrays.
@@ -29,7 +29,8 @@ class RepresentationHistory(keras.callbacks.Callback):
         history: One dict an epoch, with "epoch", "head_norm" and "feature_change"; epoch 0 is the start.
 
     Raises:
-        InputError: When training begins: the model calls no Dense layer, or none of that name.
+        InputError: `x` holds no rows; when training begins, the model can't be called on them, or calls no such Dense
+            layer.
 
     Example:
         >>> model.fit(x, y, epochs=3, callbacks=[RepresentationHistory(x_test)]).history["feature_change"]
@@ -39,11 +40,15 @@ class RepresentationHistory(keras.callbacks.Callback):
         self, x: Any, head: str | None = None, *, batch_size: int = 32, model: keras.Model | None = None
     ) -> None:
         super().__init__()
-        if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
-            raise InputError(f"batch_size must be a whole number of 1 or more, not {batch_size!r}")
         self.history: list[dict[str, float]] = []
-        self._x = tree.map_structure(np.asarray, x)
-        self._name, self._batch_size, self._own = head, int(batch_size), model
+        self._name, self._own = head, model
+        self._batch_size = whole_number(batch_size, "batch_size")
+        # A list is one array, not a structure of numbers.
+        self._x = tree.map_structure(lambda part: as_array(part, "x"), as_array(x, "x") if isinstance(x, list) else x)
+        counts = {len(part) if part.ndim else 0 for part in tree.flatten(self._x)}
+        if len(counts) != 1 or 0 in counts:
+            raise InputError("x must hold rows, equally many in each of its arrays")
+        self._rows = counts.pop()
 
     def on_train_begin(self, logs=None):
         """Take the features that later ones are compared with."""
@@ -54,10 +59,10 @@ class RepresentationHistory(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Record the epoch, also in its logs."""
-        found = {
-            "head_norm": head_norm(self._kernel()),
-            "feature_change": feature_change(self._features(), self._reference),
-        }
+        features = self._features()
+        # A model that diverged has no features to compare, and its training is not ours to end.
+        change = feature_change(features, self._reference) if np.isfinite(features).all() else float("nan")
+        found = {"head_norm": head_norm(self._kernel()), "feature_change": change}
         self.history.append({"epoch": epoch + 1, **found})
         if logs is not None:
             logs.update(found)
@@ -81,7 +86,13 @@ class RepresentationHistory(keras.callbacks.Callback):
 
         dense = [layer for layer in self._watched._flatten_layers() if isinstance(layer, keras.layers.Dense)]
         with replaced_calls({layer: watched(layer) for layer in dense}):
-            self._watched(tree.map_structure(lambda array: array[:1], self._x), training=False)
+            try:
+                self._watched(tree.map_structure(lambda array: array[:1], self._x), training=False)
+            except Exception as error:
+                raise InputError(
+                    f"model {self._watched.name!r} can't be called on a row of x ({first_line(error)}); give x as that "
+                    "model takes it, or the model that takes x (model=)"
+                ) from error
         fitting = [layer for layer in called if self._name in (None, layer.name)]
         if not fitting:
             names = ", ".join(sorted({layer.name for layer in called})) or "none"
@@ -91,13 +102,16 @@ class RepresentationHistory(keras.callbacks.Callback):
 
     def _features(self) -> np.ndarray:
         parts: list[np.ndarray] = []
+        seen: list[Any] = []
 
         def call(inputs, *args, **kwargs):
-            parts.append(np.asarray(ops.convert_to_numpy(inputs), np.float32))
+            seen.append(inputs)
             return type(self._head).call(self._head, inputs, *args, **kwargs)
 
         with replaced_calls({self._head: call}):
-            for start in range(0, len(tree.flatten(self._x)[0]), self._batch_size):
+            for start in range(0, self._rows, self._batch_size):
                 self._watched(self._batch(start), training=False)
+                parts.append(np.asarray(ops.convert_to_numpy(seen[-1]), np.float32))  # the head's last call
+                seen.clear()
         # A head on sequences has features of [rows, tokens, d]: one long vector a row.
         return np.concatenate([part.reshape(len(part), -1) for part in parts])

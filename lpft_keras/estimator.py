@@ -197,7 +197,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         ids = np.searchsorted(self.classes_, wanted).clip(max=len(self.classes_) - 1)
         unknown = self.classes_[ids] != wanted
         if unknown.any():
-            raise InputError(f"label {wanted[unknown][0]!r} is not among {self.classes_.tolist()}")
+            raise InputError(f"label {wanted[unknown].tolist()[0]!r} is not among {self.classes_.tolist()}")
         return ids
 
     def _ready(self, backbone, model) -> None:
@@ -259,7 +259,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         classifier = cls(**state["params"])
         classifier.classes_ = np.array(state["classes"])
         classifier.history_ = state["history"]
-        classifier.temperature_ = state["temperature"]
+        classifier.temperature_ = state.get("temperature", 1.0)
         backbone = load_backbone(classifier.backbone, dropout=classifier.dropout, dtype=classifier.dtype)
         pipeline = classifier._settings().pipeline()
         classifier._ready(

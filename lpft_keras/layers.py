@@ -1,10 +1,11 @@
 """Keras layers for anybody's model."""
 
+import math
 from typing import Any
 
 import keras
 
-from lpft_keras.errors import InputError
+from lpft_keras.arrays import real_number
 
 
 @keras.saving.register_keras_serializable(package="lpft_keras")
@@ -26,13 +27,11 @@ class Temperature(keras.layers.Layer):
     """
 
     def __init__(self, temperature: Any, **kwargs):
+        # Logits stay in the dtype they come in: half formats would round what a head in float32 gives.
+        kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         value = getattr(temperature, "temperature_", temperature)
-        if not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise InputError(
-                f"temperature must be a finite number above 0 or a fitted TemperatureScaling, not {value!r}"
-            )
-        self.temperature = float(value)
+        self.temperature = real_number(value, "temperature", 0, math.inf)
 
     def call(self, logits):
         """Return the logits, of any shape, divided by the temperature."""

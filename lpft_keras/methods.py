@@ -28,6 +28,10 @@ METHODS: dict[str, tuple[Stage, ...]] = {
 }
 
 
+HEAD_SCALES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0)
+"""What the head is multiplied by in the paper's head-norm experiment (Tomihari and Sato 2024, Figures 3, 10 and 11)."""
+
+
 def get_method(name: str) -> tuple[Stage, ...]:
     """Return the stages of a method.
 

@@ -1,24 +1,22 @@
 """Calibration as streaming Keras metrics, for anybody's `compile(metrics=[...])`.
 
 Each gives the number of the function of the same name in `lpft_keras.calibration` over all rows seen, whatever the
-batches. They take what a Keras model gives: probabilities, or logits with `from_logits=True`, of shape [rows,
-classes], or
-[rows, 1] for the one sigmoid of a binary model; and labels as class ids, [rows] or [rows, 1], or one-hot, [rows,
-classes].
-A row's sample weight counts as so many rows. In a compiled model pass them as `weighted_metrics` to have weights
-heeded.
+batches. They take what a Keras model gives: probabilities, or logits with `from_logits=True`, of shape [rows, classes],
+or [rows, 1] for the one sigmoid of a binary model; and labels as class ids, [rows] or [rows, 1], or one-hot,
+[rows, classes]. A label that is no class id can't be noticed inside compiled code: it counts as a wrong prediction.
+A row's sample weight counts as so many rows; in a compiled model pass the metrics as `weighted_metrics` for that.
 """
 
 import keras
 import numpy as np
 from keras import ops
 
-from lpft_keras.calibration.inputs import checked_bins
+from lpft_keras.arrays import whole_number
 from lpft_keras.errors import InputError
 
 
 class _Streaming(keras.metrics.Metric):
-    """Sums over the rows, kept to twice float32's precision, so that the order of the batches does not matter."""
+    """Sums over the rows, kept to twice float32's precision between batches."""
 
     def __init__(self, shape: tuple[int, ...], from_logits: bool, name: str, dtype):
         super().__init__(name=name, dtype=dtype)
@@ -34,12 +32,12 @@ class _Streaming(keras.metrics.Metric):
             y_pred: Probabilities, or logits, [rows, classes]; or [rows, 1] of one sigmoid.
             sample_weight: [rows] or [rows, 1]; None counts each row once.
         """
-        logits, probabilities = _both(ops.cast(y_pred, "float32"), self.from_logits)
-        labels = _ids(ops.convert_to_tensor(y_true), probabilities.shape[-1])
-        weights = ops.ones_like(probabilities[:, 0])
+        predictions = _two_dimensional(ops.cast(y_pred, "float32"), self.from_logits)
+        labels = _ids(ops.convert_to_tensor(y_true), predictions.shape[1])
+        weights = ops.ones_like(predictions[:, 0])
         if sample_weight is not None:
             weights = weights * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
-        new = self._measured(logits, probabilities, labels, weights)
+        new = self._measured(predictions, labels, weights)
         # What a sum in float32 loses is the difference below, exactly (Neumaier 1974).
         old = ops.convert_to_tensor(self._sums)
         both = old + new
@@ -47,8 +45,11 @@ class _Streaming(keras.metrics.Metric):
         self._sums.assign(both)
         self._rest.assign(ops.convert_to_tensor(self._rest) + lost)
 
-    def _measured(self, logits, probabilities, labels, weights):
+    def _measured(self, predictions, labels, weights):
         raise NotImplementedError
+
+    def _probabilities(self, predictions):
+        return ops.softmax(predictions, axis=-1) if self.from_logits else predictions
 
     def _totals(self):
         return ops.convert_to_tensor(self._sums) + ops.convert_to_tensor(self._rest)
@@ -58,41 +59,58 @@ class _Streaming(keras.metrics.Metric):
         return {**super().get_config(), "from_logits": self.from_logits}
 
 
-def _both(predictions, from_logits: bool):
-    """Return logits and probabilities [rows, classes] of what a model gives."""
+def _two_dimensional(predictions, from_logits: bool):
+    """Return what a model gives as [rows, classes]."""
     if len(predictions.shape) == 1:
         predictions = ops.expand_dims(predictions, 1)
-    if predictions.shape[-1] == 1:
+    if len(predictions.shape) != 2:
+        raise InputError(f"predictions must be of shape [rows, classes] or [rows, 1], not {tuple(predictions.shape)}")
+    if predictions.shape[1] == 1:
         other = ops.zeros_like(predictions) if from_logits else 1 - predictions
         predictions = ops.concatenate([other, predictions], axis=1)
-    if from_logits:
-        return predictions, ops.softmax(predictions, axis=-1)
-    return ops.log(ops.maximum(predictions, float(np.finfo(np.float32).tiny))), predictions
+    return predictions
 
 
 def _ids(labels, classes: int):
-    if len(labels.shape) == 2 and labels.shape[1] == classes and classes > 1:
-        return ops.argmax(labels, axis=1)
+    """Return labels as class ids, int32 [rows]."""
+    if len(labels.shape) == 2 and labels.shape[1] == classes:
+        return ops.cast(ops.argmax(labels, axis=1), "int32")
+    if len(labels.shape) > 2 or (len(labels.shape) == 2 and labels.shape[1] != 1):
+        raise InputError(f"labels must be [rows], [rows, 1] or one-hot [rows, {classes}], not {tuple(labels.shape)}")
     return ops.cast(ops.reshape(labels, (-1,)), "int32")
 
 
 def _edges(bins: int) -> np.ndarray:
-    """Return the inner edges, rounded down to float32: a float32 value is above them where it is above the exact ones."""
-    exact = np.linspace(0, 1, checked_bins(bins) + 1)[1:-1]
+    """Return the inner edges rounded down to float32: a float32 value is above them where it is above the exact."""
+    exact = np.linspace(0, 1, bins + 1)[1:-1]
     rounded = exact.astype(np.float32)
     return np.where(rounded > exact, np.nextafter(rounded, np.float32(0)), rounded)
 
 
 def _binned(values, hits, weights, edges: np.ndarray):
-    """Return the weight and the weighted gap (hits less values) of each bin, [2, bins]."""
-    which = ops.cast(ops.searchsorted(ops.convert_to_tensor(edges), ops.copy(values), side="left"), "int32")
-    rows = ops.stack([weights, weights * (ops.cast(hits, "float32") - values)], axis=1)
-    return ops.transpose(ops.segment_sum(rows, which, num_segments=len(edges) + 1))
+    """Return the weight and the weighted gap (hits less values) of each bin of each column, [columns, 2, bins].
+
+    Args:
+        values: float32 [rows, columns].
+        hits: Whether each came true, bool [rows, columns].
+        weights: float32 [rows].
+        edges: The inner edges, float32 [bins - 1].
+
+    Returns:
+        The sums.
+    """
+    columns, bins = values.shape[1], len(edges) + 1
+    which = ops.searchsorted(ops.convert_to_tensor(edges), ops.reshape(values, (-1,)), side="left")
+    place = ops.reshape(ops.cast(which, "int32"), (-1, columns)) + bins * ops.arange(columns, dtype="int32")
+    spread = ops.broadcast_to(weights[:, None], ops.shape(values))
+    rows = ops.stack([spread, spread * (ops.cast(hits, "float32") - values)], axis=-1)
+    sums = ops.segment_sum(ops.reshape(rows, (-1, 2)), ops.reshape(place, (-1,)), num_segments=columns * bins)
+    return ops.transpose(ops.reshape(sums, (columns, bins, 2)), (0, 2, 1))
 
 
 def _top(probabilities, labels):
-    hits = ops.equal(ops.cast(ops.argmax(probabilities, axis=-1), "int32"), ops.cast(labels, "int32"))
-    return ops.max(probabilities, axis=-1), hits
+    """Return the greatest probability of each row, and whether it is that of the label."""
+    return ops.max(probabilities, axis=1), ops.equal(ops.cast(ops.argmax(probabilities, axis=1), "int32"), labels)
 
 
 def _share(part, whole):
@@ -104,13 +122,13 @@ class _Binned(_Streaming):
     """The top label's bins."""
 
     def __init__(self, bins: int, from_logits: bool, name: str, dtype):
-        self.bins = checked_bins(bins)
-        self._edges = _edges(bins)
+        self.bins = whole_number(bins, "bins")
+        self._edges = _edges(self.bins)
         super().__init__((2, self.bins), from_logits, name, dtype)
 
-    def _measured(self, logits, probabilities, labels, weights):
-        confidence, hits = _top(probabilities, labels)
-        return _binned(confidence, hits, weights, self._edges)
+    def _measured(self, predictions, labels, weights):
+        confidence, hits = _top(self._probabilities(predictions), labels)
+        return _binned(confidence[:, None], hits[:, None], weights, self._edges)[0]
 
     def get_config(self):
         """Return the arguments that rebuild the metric."""
@@ -125,7 +143,7 @@ class ExpectedCalibrationError(_Binned):
         bins: Number of equal-width bins over [0, 1].
         from_logits: Whether predictions are logits.
         name: Name of the metric.
-        dtype: Dtype of the result.
+        dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[ExpectedCalibrationError()])
@@ -148,7 +166,7 @@ class MaximumCalibrationError(_Binned):
         bins: Number of equal-width bins over [0, 1].
         from_logits: Whether predictions are logits.
         name: Name of the metric.
-        dtype: Dtype of the result.
+        dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[MaximumCalibrationError()])
@@ -172,7 +190,7 @@ class ClassWiseCalibrationError(_Streaming):
         bins: Number of equal-width bins over [0, 1].
         from_logits: Whether predictions are logits.
         name: Name of the metric.
-        dtype: Dtype of the result.
+        dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[ClassWiseCalibrationError(3)])
@@ -186,20 +204,16 @@ class ClassWiseCalibrationError(_Streaming):
         name: str = "class_wise_calibration_error",
         dtype=None,
     ):
-        if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__") or num_classes < 2:
-            raise InputError(f"num_classes must be a whole number of 2 or more, not {num_classes!r}")
-        self.num_classes = int(num_classes)
-        self.bins = checked_bins(bins)
-        self._edges = _edges(bins)
+        self.num_classes = whole_number(num_classes, "num_classes", 2)
+        self.bins = whole_number(bins, "bins")
+        self._edges = _edges(self.bins)
         super().__init__((self.num_classes, 2, self.bins), from_logits, name, dtype)
 
-    def _measured(self, logits, probabilities, labels, weights):
-        return ops.stack(
-            [
-                _binned(probabilities[:, k], ops.equal(ops.cast(labels, "int32"), k), weights, self._edges)
-                for k in range(self.num_classes)
-            ]
-        )
+    def _measured(self, predictions, labels, weights):
+        if predictions.shape[1] != self.num_classes:
+            raise InputError(f"predictions have {predictions.shape[1]} columns; num_classes is {self.num_classes}")
+        hits = ops.equal(labels[:, None], ops.arange(self.num_classes, dtype="int32"))
+        return _binned(self._probabilities(predictions), hits, weights, self._edges)
 
     def result(self):
         """Return the error of all rows seen, a fraction; 0 where there were none."""
@@ -217,10 +231,10 @@ class _Mean(_Streaming):
     def __init__(self, from_logits: bool, name: str, dtype):
         super().__init__((2,), from_logits, name, dtype)
 
-    def _measured(self, logits, probabilities, labels, weights):
-        return ops.stack([ops.sum(weights), ops.sum(weights * self._row(logits, probabilities, labels))])
+    def _measured(self, predictions, labels, weights):
+        return ops.stack([ops.sum(weights), ops.sum(weights * self._row(predictions, labels))])
 
-    def _row(self, logits, probabilities, labels):
+    def _row(self, predictions, labels):
         raise NotImplementedError
 
     def result(self):
@@ -236,7 +250,7 @@ class BrierScore(_Mean):
     Args:
         from_logits: Whether predictions are logits.
         name: Name of the metric.
-        dtype: Dtype of the result.
+        dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[BrierScore()])
@@ -245,9 +259,9 @@ class BrierScore(_Mean):
     def __init__(self, from_logits: bool = False, name: str = "brier_score", dtype=None):
         super().__init__(from_logits, name, dtype)
 
-    def _row(self, logits, probabilities, labels):
-        targets = ops.one_hot(ops.cast(labels, "int32"), probabilities.shape[-1], dtype="float32")
-        return ops.sum(ops.square(probabilities - targets), axis=-1)
+    def _row(self, predictions, labels):
+        targets = ops.one_hot(labels, predictions.shape[1], dtype="float32")
+        return ops.sum(ops.square(self._probabilities(predictions) - targets), axis=1)
 
 
 @keras.saving.register_keras_serializable(package="lpft_keras")
@@ -257,7 +271,7 @@ class NegativeLogLikelihood(_Mean):
     Args:
         from_logits: Whether predictions are logits; with probabilities, zeros are taken as float32's least number.
         name: Name of the metric.
-        dtype: Dtype of the result.
+        dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", loss, metrics=[NegativeLogLikelihood(from_logits=True)])
@@ -266,9 +280,12 @@ class NegativeLogLikelihood(_Mean):
     def __init__(self, from_logits: bool = False, name: str = "negative_log_likelihood", dtype=None):
         super().__init__(from_logits, name, dtype)
 
-    def _row(self, logits, probabilities, labels):
-        targets = ops.one_hot(ops.cast(labels, "int32"), probabilities.shape[-1], dtype="float32")
-        return -ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1)
+    def _row(self, predictions, labels):
+        if self.from_logits:
+            logs = ops.log_softmax(predictions, axis=1)
+        else:
+            logs = ops.log(ops.maximum(predictions, float(np.finfo(np.float32).tiny)))
+        return -ops.sum(ops.one_hot(labels, predictions.shape[1], dtype="float32") * logs, axis=1)
 
 
 @keras.saving.register_keras_serializable(package="lpft_keras")
@@ -278,7 +295,7 @@ class Overconfidence(_Mean):
     Args:
         from_logits: Whether predictions are logits.
         name: Name of the metric.
-        dtype: Dtype of the result.
+        dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[Overconfidence()])
@@ -287,6 +304,6 @@ class Overconfidence(_Mean):
     def __init__(self, from_logits: bool = False, name: str = "overconfidence", dtype=None):
         super().__init__(from_logits, name, dtype)
 
-    def _row(self, logits, probabilities, labels):
-        confidence, hits = _top(probabilities, labels)
+    def _row(self, predictions, labels):
+        confidence, hits = _top(self._probabilities(predictions), labels)
         return confidence - ops.cast(hits, "float32")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lpft_keras.arrays import as_array, class_ids, is_float, real_number
 from lpft_keras.errors import InputError
 
 _BLOCK = 4096
@@ -27,7 +28,7 @@ def head_norm(head: Any) -> float:
         >>> head_norm(np.array([[3.0], [4.0]]))
         5.0
     """
-    return float(np.linalg.norm(np.asarray(head, dtype=np.float64)))
+    return float(np.linalg.norm(as_array(head, "head").astype(np.float64)))
 
 
 def cosine_similarity(features: Any, *, with_self: bool = False) -> float:
@@ -148,9 +149,9 @@ def fisher_discriminant_shares(features: Any, labels: Any, *, ridge: float | Non
         >>> fisher_discriminant_shares(np.array([[-2.0], [0.0], [9.0], [11.0]]), np.array([0, 0, 1, 1]))
         array([15.125, 15.125])
     """
-    features, labels = _checked(features, "features"), _checked_labels(labels, len(features))
-    if ridge is not None and not (np.isfinite(ridge) and ridge > 0):
-        raise InputError(f"ridge must be a finite number above 0, or None for the pseudo-inverse, not {ridge}")
+    features = _checked(features, "features")
+    labels = class_ids(labels, len(features), "features")
+    ridge = None if ridge is None else real_number(ridge, "ridge", 0, np.inf)
     classes, ids = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise InputError(f"labels hold one class only ({classes[0]}); a discriminant ratio needs two or more")
@@ -162,7 +163,7 @@ def fisher_discriminant_shares(features: Any, labels: Any, *, ridge: float | Non
         centred = features[part].astype(np.float64) - means[ids[part]]
         within += centred.T @ centred
     values, vectors = np.linalg.eigh(within / len(features))
-    if not values[-1] > 0:
+    if not _varies(values[-1], features):
         raise InputError("features do not vary within any class; a discriminant ratio is not defined")
     offsets = np.square((means - counts @ means / len(features)) @ vectors)
     if ridge is None:
@@ -200,11 +201,12 @@ def linear_cka(features: Any, other: Any) -> float:
     products: dict[str, Any] = {"xx": 0.0, "xy": 0.0, "yy": 0.0}
     for start in range(0, len(features), _BLOCK):
         part = slice(start, start + _BLOCK)
-        x, y = features[part] - means[0], other[part] - means[1]
+        x = features[part].astype(np.float64) - means[0]
+        y = other[part].astype(np.float64) - means[1]
         products = {"xx": products["xx"] + x.T @ x, "xy": products["xy"] + x.T @ y, "yy": products["yy"] + y.T @ y}
     norms = {name: float(np.linalg.norm(product)) for name, product in products.items()}
-    for name, one in (("features", "xx"), ("other", "yy")):
-        if not norms[one]:
+    for name, one, rows in (("features", "xx", features), ("other", "yy", other)):
+        if not _varies(norms[one] / len(rows), rows):
             raise InputError(f"all rows of {name} are equal; an alignment is not defined")
     return norms["xy"] ** 2 / (norms["xx"] * norms["yy"])
 
@@ -227,16 +229,18 @@ def by_class(measure: Callable[..., float], labels: Any, *arrays: Any) -> dict[i
         >>> by_class(feature_change, np.array([0, 1]), np.array([[3.0], [4.0]]), np.zeros((2, 1)))
         {0: 3.0, 1: 4.0}
     """
-    arrays = tuple(np.asarray(array) for array in arrays)
-    labels = _checked_labels(labels, len(arrays[0]))
-    return {int(k): measure(*(array[labels == k] for array in arrays)) for k in np.unique(labels)}
+    given = [as_array(array, "arrays") for array in arrays]
+    if not given or any(array.shape[:1] != given[0].shape[:1] for array in given):
+        raise InputError("arrays must be one or more, of equally many rows")
+    labels = class_ids(labels, len(given[0]), "arrays")
+    return {int(k): measure(*(array[labels == k] for array in given)) for k in np.unique(labels)}
 
 
 def _checked(features: Any, name: str) -> np.ndarray:
-    features = np.asarray(features)
+    features = as_array(features, name)
     if features.ndim != 2 or not len(features):
         raise InputError(f"{name} must be of shape [rows, d] with a row or more, not {features.shape}")
-    if not np.issubdtype(features.dtype, np.floating):
+    if not is_float(features):
         features = features.astype(np.float64)
     for start in range(0, len(features), _BLOCK):
         finite = np.isfinite(features[start : start + _BLOCK]).all(axis=1)
@@ -245,10 +249,6 @@ def _checked(features: Any, name: str) -> np.ndarray:
     return features
 
 
-def _checked_labels(labels: Any, rows: int) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.shape != (rows,):
-        raise InputError(f"labels must be of shape ({rows},), one a row of features, not {labels.shape}")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"labels must be integers (class ids), not {labels.dtype}")
-    return labels
+def _varies(scatter: float, features: np.ndarray) -> bool:
+    """Return whether a scatter (a sum of squares a row) is more than what rounding makes of equal rows."""
+    return scatter > (1e-12 * float(np.abs(features).max())) ** 2

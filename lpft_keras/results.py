@@ -61,8 +61,8 @@ class RunResult:
             InputError: The directory holds no finished run.
         """
         summary = read_json(Path(directory) / "metrics.json")
-        if not isinstance(summary, dict) or "metrics" not in summary:
-            raise InputError(f"{directory} holds no finished run (no whole metrics.json); run it again to go on")
+        if not isinstance(summary, dict) or not {"metrics", "head_norm"} <= summary.keys():
+            raise InputError(f"{directory} holds no finished run (no whole metrics.json of this version); run it again")
         return cls(Path(directory), {**summary, "directory": str(directory)})
 
     @property
@@ -91,12 +91,21 @@ class RunResult:
         return self._features("pretrained")
 
     def _features(self, part: str) -> dict[str, np.ndarray]:
-        return {split: parts[part] for split, parts in self._by_split("features.npz").items()}
+        found = self._by_split("features.npz")
+        return {split: self._needed(parts.get(part), f"features.npz ({part})") for split, parts in found.items()}
+
+    @property
+    def start_head_norm(self) -> float:
+        """Norm of the head at the start of fine-tuning, NaN for a method without that stage."""
+        norms = [row["head_norm"] for row in self.history if row["stage"] == "fine_tune" and row["step"] == 0]
+        return norms[0] if norms else float("nan")
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """One row an iteration of the linear probe, then one an epoch of fine-tuning (step 0 is the start)."""
-        with open(self.directory / "history.csv", newline="", encoding="utf-8") as file:
+        path = self.directory / "history.csv"
+        self._needed(path.is_file() or None, path.name)
+        with open(path, newline="", encoding="utf-8") as file:
             return [
                 {
                     name: value if name == "stage" else int(value) if name == "step" else float(value or "nan")
@@ -110,8 +119,8 @@ class RunResult:
 
         Args:
             calibrated: Fold the temperature T that suits the validation rows best into the head, V/T and b/T.
-                Predictions stay; the softmax of the logits is that of temperature scaling. Adapters are merged into the weights,
-                so that `model.save("classifier.keras")` writes one file that is all of it.
+                Predictions stay; the softmax of the logits is that of temperature scaling. Adapters are merged into the
+                weights, so that `model.save("classifier.keras")` writes one file that is all of it.
 
         Returns:
             A Keras model from token arrays (as `models.encoding.encode` and `training.batches.model_inputs` make them)

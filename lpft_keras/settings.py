@@ -1,16 +1,17 @@
 """The settings of one run, frozen, checked when they are made, before any work."""
 
 import math
-import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.arrays import real_number, whole_number
+from lpft_keras.errors import unknown_name
 from lpft_keras.methods import Defaults, FineTune, LinearProbe, default_rates, fine_tuning, get_method
 from lpft_keras.models.classifier import POOLINGS
 from lpft_keras.models.lora import LoraSettings
 from lpft_keras.pipeline import PipelineSettings
+from lpft_keras.storage import slug
 from lpft_keras.training.fine_tune import FineTuneSettings
 from lpft_keras.training.linear_probe import ProbeSettings
 
@@ -50,9 +51,7 @@ class RunSettings:
             value, smallest = getattr(self, name), 0 if name == "seed" else 1
             if value is None:
                 continue
-            if not hasattr(value, "__index__") or isinstance(value, bool) or value < smallest:
-                raise InputError(f"{name} must be a whole number of {smallest} or more, not {value!r}")
-            object.__setattr__(self, name, int(value))  # NumPy's integers are no JSON
+            object.__setattr__(self, name, whole_number(value, name, smallest))  # NumPy's integers are no JSON
         for name, least, most in (
             ("dropout", 0.0, 1.0),
             ("learning_rate", 0.0, math.inf),
@@ -60,10 +59,9 @@ class RunSettings:
             ("head_scale", 0.0, math.inf),
         ):
             value = getattr(self, name)
-            if value is None or (name == "dropout" and value == 0):
+            if (value is None and name in ("dropout", "learning_rate")) or (name == "dropout" and value == 0):
                 continue
-            if isinstance(value, str) or not least < value < most:
-                raise InputError(f"{name} must be a number above {least:g} and below {most:g}, not {value!r}")
+            object.__setattr__(self, name, real_number(value, name, least, most))
         if self.dtype not in DTYPES:
             raise unknown_name("dtype", self.dtype, DTYPES)
         if self.pooling is not None and self.pooling not in POOLINGS:
@@ -120,7 +118,7 @@ class RunSettings:
     def directory(self, output_dir: str | Path) -> Path:
         """Return the run's directory below `output_dir`."""
         scaled = "" if self.head_scale == 1 else f"-head_scale_{self.head_scale:g}"
-        return Path(output_dir) / _slug(self.task) / self.method / _slug(self.backbone) / f"seed_{self.seed}{scaled}"
+        return Path(output_dir) / slug(self.task) / self.method / slug(self.backbone) / f"seed_{self.seed}{scaled}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON holds them."""
@@ -128,8 +126,3 @@ class RunSettings:
         if self.pipeline().fine_tune is not None:
             values["batch_size"], values["learning_rate"] = self.rates()
         return values
-
-
-def _slug(name: str) -> str:
-    """Return a name that is one folder, whatever the handle or path it came from."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "unnamed"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +36,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            raise InputError(f"can't write {path}: {error.strerror}; choose another name") from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -49,8 +53,13 @@ def _umask() -> int:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically, keys in the order given; NaN becomes null."""
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = as_json(value, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def as_json(value: Any, **options: Any) -> str:
+    """Return a value as JSON, one line unless an indent is asked for; NaN and infinities become null."""
+    return json.dumps(_finite(value), allow_nan=False, **options)
 
 
 def _finite(value: Any) -> Any:
@@ -80,10 +89,18 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """Read an `.npz` file whole, or return None where it is missing or damaged (its checksums are checked)."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            return None  # a lone array, not an archive
+        with archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None
+
+
+def slug(name: str) -> str:
+    """Return a name that is one file or folder, whatever the handle or path it came from."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "unnamed"
 
 
 def fingerprint(parts: Iterable[object]) -> str:

@@ -23,6 +23,8 @@ def print_results(results: Sequence["RunResult"]) -> None:
     Args:
         results: Finished runs of one task.
     """
+    from lpft_keras.report.groups import head_scale_in_words
+
     first = results[0].summary
     title = f"{escape(first['task'])} on {escape(first['backbone'])}"
     caption = "T: the temperature that suits the validation rows best; above 1, the classifier is too sure of itself"
@@ -35,7 +37,8 @@ def print_results(results: Sequence["RunResult"]) -> None:
         summary = result.summary
         for number, (split, metrics) in enumerate(result.metrics.items()):
             last = number == len(result.metrics) - 1
-            own = (summary["method"], str(summary["seed"])) if number == 0 else ("", "")
+            name = summary["method"] + head_scale_in_words(result.config["settings"])
+            own = (name, str(summary["seed"])) if number == 0 else ("", "")
             rest = (f"{summary['temperature']:.2f}", f"{summary['seconds']:.0f} s") if number == 0 else ("", "")
             values = (f"{metrics[name]:.3f}" for name in ("accuracy", "macro_f1", "nll", "brier", "ece", "mce"))
             table.add_row(*own, escape(split), *values, *rest, end_section=last)
@@ -119,8 +122,8 @@ def print_calibration(kinds: Sequence[tuple[str, Sequence["Scored"]]], title: st
             table.add_row(
                 escape(name) if start else "",
                 "acc. (%)" if metric == "accuracy" else f"{metric.upper()} (%)",
-                _spread(before, error="{:.2f}"),
-                _spread(scaled, error="{:.2f}"),
+                _spread(before),
+                _spread(scaled),
                 f"{np.mean(gain):.2f}",
                 _spread(temperatures) if start and temperatures else "",
                 str(len(scored)) if start else "",
@@ -161,18 +164,16 @@ def print_representation(kinds: Sequence[tuple[str, Sequence["Represented"]]], t
     table.add_column("method")
     for name in ("CS(F)", "Diff(F)", "FDR(F)", "Norm(C)", "CKA", "runs"):
         table.add_column(name, justify="right", no_wrap=True)
-    # The pre-trained features are those of every run; the head is as drawn only where no probe came first.
-    drawn = [one.pretrained["head_norm"] for name, measured in kinds if name in ("ft", "lora") for one in measured]
-    table.add_row(
-        "pre-trained",
-        f"{every[0].pretrained['cosine_similarity']:.3f}",
-        "-",
-        f"{every[0].pretrained['fisher_discriminant_ratio']:.3g}",
-        _spread(drawn, "{:.3g}") if drawn else "-",
-        "-",
-        "",
-        end_section=True,
-    )
+    # Runs on the same rows share their pre-trained features; where tokens or pooling differ there are several.
+    before: dict[tuple[str, str], list[float]] = {}
+    for one in every:
+        own = one.pretrained
+        key = f"{own['cosine_similarity']:.3f}", f"{own['fisher_discriminant_ratio']:.3g}"
+        before.setdefault(key, []).append(own["head_norm"])
+    for number, ((similarity, ratio), norms) in enumerate(before.items(), start=1):
+        drawn = [norm for norm in norms if not np.isnan(norm)]
+        norm = _spread(drawn, "{:.3g}") if drawn else "-"
+        table.add_row("pre-trained", similarity, "-", ratio, norm, "-", "", end_section=number == len(before))
     for name, measured in kinds:
         table.add_row(
             escape(name),
@@ -210,7 +211,7 @@ def print_head_norm(points: Sequence["HeadNormPoint"], title: str, figure: Path)
         table.add_row(
             point.method,
             f"{point.scale:g}",
-            f"{point.head_norm:.3g}",
+            f"{point.start_head_norm:.3g}",
             f"{point.feature_change:.3g}{error}",
             f"{point.accuracy:.3f}",
             str(point.runs),
@@ -219,10 +220,13 @@ def print_head_norm(points: Sequence["HeadNormPoint"], title: str, figure: Path)
     _show(table, [figure])
 
 
-def _spread(values: Sequence[float], form: str = "{:.2f}", error: str = "{:.2g}") -> str:
-    """Return mean and, for several values, standard deviation."""
+def _spread(values: Sequence[float], form: str = "{:.2f}") -> str:
+    """Return mean and, for several values, standard deviation, with as many decimals."""
     mean = form.format(np.mean(values))
-    return mean if len(values) < 2 else f"{mean}±{error.format(np.std(values, ddof=1))}"
+    if len(values) < 2:
+        return mean
+    deviation = np.std(values, ddof=1)
+    return f"{mean}±{deviation:.2g}" if "e" in mean else f"{mean}±{deviation:.{len(mean.partition('.')[2])}f}"
 
 
 def _table(title: str, caption: str) -> Table:

@@ -62,3 +62,25 @@ def official_files(tmp_path):
 def write_jsonl(path, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+SWEPT = {"backbone": "tiny", "limit": 60, "max_length": 48, "epochs": 1, "learning_rate": 3e-3, "micro_batches": 2}
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory):
+    """An output directory with runs of the demo, and these: two seeds of LP, and of FT and LP-LoRA at two scales."""
+    from lpft_keras import sweep
+
+    output = tmp_path_factory.mktemp("swept")
+    options = {"seeds": (1, 2), "head_scales": (1.0, 10.0), "output_dir": output, **SWEPT}
+    return output, list(sweep("demo", ["lp", "ft", "lp-lora"], **options))
+
+
+@pytest.fixture
+def foreign(rng, tmp_path):
+    """Logits twelve times too large, as anybody might bring them: an .npz file, its logits and labels."""
+    true = rng.normal(0, 1, (400, 3))
+    labels = (true + rng.gumbel(size=true.shape)).argmax(axis=1)
+    np.savez(tmp_path / "foreign.npz", logits=(12 * true).astype("float32"), labels=labels)
+    return tmp_path / "foreign.npz", 12 * true, labels

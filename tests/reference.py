@@ -1,5 +1,6 @@
 """Slow, obvious twins of the package's numeric routines, in float64: what the tests compare with."""
 
+import itertools
 import math
 
 import numpy as np
@@ -122,3 +123,175 @@ def trace_norms(kernel):
         [sum(math.sqrt(max(v, 0)) for v in np.linalg.eigvalsh(row[:, j].T @ row[:, j])) for j in range(row.shape[1])]
         for row in kernel
     ]
+
+
+def top_label(probabilities, labels):
+    """Return [(confidence, whether right)] of every row; of equal probabilities the first counts."""
+    rows = [max(range(len(p)), key=lambda k: (p[k], -k)) for p in probabilities]
+    return [(float(p[k]), k == y) for p, k, y in zip(probabilities, rows, labels, strict=True)]
+
+
+def binned_gaps(pairs, edges):
+    """Return [(rows, accuracy, confidence)] of the non-empty bins (lower, upper] of (confidence, hit) pairs."""
+    found = []
+    for number, (lower, upper) in enumerate(itertools.pairwise(edges)):
+        inside = [(c, h) for c, h in pairs if lower < c <= upper or (number == 0 and c <= lower)]
+        if inside:
+            accuracy, confidence = (
+                sum(values) / len(inside) for values in zip(*[(h, c) for c, h in inside], strict=True)
+            )
+            found.append((len(inside), accuracy, confidence))
+    return found
+
+
+def equal_edges(bins):
+    return [b / bins for b in range(bins + 1)]
+
+
+def equal_mass_calibration_error(probabilities, labels, bins=15):
+    pairs = top_label(probabilities, labels)
+    values = sorted(c for c, _ in pairs)
+    inner = []
+    for b in range(1, bins):
+        place = b / bins * (len(values) - 1)
+        low = int(place)
+        high = min(low + 1, len(values) - 1)
+        inner.append(values[low] + (place - low) * (values[high] - values[low]))
+    gaps = binned_gaps(pairs, [0, *inner, 1])
+    return sum(n * abs(a - c) for n, a, c in gaps) / len(pairs)
+
+
+def average_calibration_error(probabilities, labels, bins=15):
+    gaps = binned_gaps(top_label(probabilities, labels), equal_edges(bins))
+    return sum(abs(a - c) for _, a, c in gaps) / len(gaps)
+
+
+def root_mean_square_calibration_error(probabilities, labels, bins=15, debiased=False):
+    total = 0.0
+    for n, a, c in binned_gaps(top_label(probabilities, labels), equal_edges(bins)):
+        if debiased and n == 1:
+            continue
+        total += n * ((a - c) ** 2 - (a * (1 - a) / (n - 1) if debiased else 0))
+    return math.sqrt(max(total / len(labels), 0))
+
+
+def overconfidence(probabilities, labels):
+    pairs = top_label(probabilities, labels)
+    return sum(c - h for c, h in pairs) / len(pairs)
+
+
+def overconfidence_error(probabilities, labels, bins=15):
+    gaps = binned_gaps(top_label(probabilities, labels), equal_edges(bins))
+    return sum(n * c * max(c - a, 0) for n, a, c in gaps) / len(labels)
+
+
+def class_wise_calibration_error(probabilities, labels, bins=15):
+    total, classes = 0.0, len(probabilities[0])
+    for k in range(classes):
+        pairs = [(float(p[k]), y == k) for p, y in zip(probabilities, labels, strict=True)]
+        total += sum(n * abs(a - c) for n, a, c in binned_gaps(pairs, equal_edges(bins))) / len(pairs)
+    return total / classes
+
+
+def thresholded_adaptive_calibration_error(probabilities, labels, bins=15, threshold=0.01):
+    total, classes = 0.0, len(probabilities[0])
+    for k in range(classes):
+        pairs = sorted((float(p[k]), y == k) for p, y in zip(probabilities, labels, strict=True) if p[k] > threshold)
+        size, extra = divmod(len(pairs), bins)
+        start = 0
+        for b in range(bins):
+            part = pairs[start : start + size + (b < extra)]
+            start += len(part)
+            if part:
+                total += abs(sum(h for _, h in part) - sum(c for c, _ in part)) / len(part)
+    return total / (classes * bins)
+
+
+def smooth_calibration_error(probabilities, labels, points=2000):
+    """Return smECE by summing the reflected kernel of every row at every point, and bisecting the bandwidth."""
+    pairs = top_label(probabilities, labels)
+    confidence = np.array([c for c, _ in pairs])
+    residual = np.array([h - c for c, h in pairs])
+    at = (np.arange(points) + 0.5) / points
+    images = [sign * confidence + 2 * shift for shift in range(-3, 4) for sign in (1, -1)]
+
+    def error(sigma):
+        kernel = sum(np.exp(-((at[:, None] - image) ** 2) / (2 * sigma**2)) for image in images)
+        smoothed = kernel @ residual / (len(pairs) * sigma * math.sqrt(2 * math.pi))
+        return float(np.abs(smoothed).sum() / points)
+
+    low, high = 1e-3, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if error(middle) > middle else (low, middle)
+    return low
+
+
+def pooled(values, hits):
+    """Return the isotonic fit of hits on values: neighbours that fall are pooled until none does."""
+    groups = [
+        [sum(h for v, h in zip(values, hits, strict=True) if v == value), sum(v == value for v in values), [value]]
+        for value in sorted(set(values))
+    ]
+    number = 0
+    while number + 1 < len(groups):
+        (s, n, a), (t, m, b) = groups[number], groups[number + 1]
+        if s / n < t / m:
+            number += 1
+        else:
+            groups[number : number + 2] = [[s + t, n + m, a + b]]
+            number = max(number - 1, 0)
+    fitted = {value: s / n for s, n, members in groups for value in members}
+    return [fitted[value] for value in values]
+
+
+def brier_refinement(probabilities, labels):
+    total = 0.0
+    for k in range(len(probabilities[0])):
+        hits = [float(y == k) for y in labels]
+        total += sum(
+            (f - h) ** 2 for f, h in zip(pooled([float(p[k]) for p in probabilities], hits), hits, strict=True)
+        )
+    return total / len(labels)
+
+
+def cosine_similarity(features, with_self=False):
+    cosines = [
+        float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
+        for i, a in enumerate(features)
+        for j, b in enumerate(features)
+        if with_self or i < j
+    ]
+    return sum(cosines) / len(cosines)
+
+
+def feature_change(features, reference):
+    rows = [
+        math.sqrt(sum((a - b) ** 2 for a, b in zip(x, y, strict=True)))
+        for x, y in zip(features, reference, strict=True)
+    ]
+    return sum(rows) / len(rows)
+
+
+def fisher_discriminant_ratio(features, labels, ridge=None):
+    classes = sorted(set(labels.tolist()))
+    mean = features.mean(0)
+    within = np.zeros((features.shape[1],) * 2)
+    between = np.zeros_like(within)
+    for k in classes:
+        own = features[labels == k]
+        for row in own:
+            within += np.outer(row - own.mean(0), row - own.mean(0)) / len(features)
+        between += len(own) / len(features) * np.outer(own.mean(0) - mean, own.mean(0) - mean)
+    if ridge is None:
+        return float(np.trace(np.linalg.pinv(within, rcond=1e-10) @ between))
+    return float(
+        np.trace(np.linalg.inv(within + ridge * np.trace(within) / len(within) * np.eye(len(within))) @ between)
+    )
+
+
+def linear_cka(x, y):
+    """Return CKA by the Gram matrices of the centred rows."""
+    centre = np.eye(len(x)) - 1 / len(x)
+    k, m = centre @ x @ x.T @ centre, centre @ y @ y.T @ centre
+    return float((k * m).sum() / math.sqrt((k * k).sum() * (m * m).sum()))

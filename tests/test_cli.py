@@ -46,7 +46,15 @@ def test_json_is_one_object_a_run_and_nothing_else(tmp_path):
     assert [(row["method"], row["seed"]) for row in rows] == [("lp", 1), ("lp", 2), ("lora", 1), ("lora", 2)]
     for row in rows:
         assert set(row["metrics"]) == {"validation", "test", "ood"}
-        assert set(row["metrics"]["test"]) == {"accuracy", "macro_f1", "nll", "brier", "ece", "mce"}
+        assert set(row["metrics"]["test"]) == {
+            "accuracy",
+            "macro_f1",
+            "nll",
+            "brier",
+            "ece",
+            "mce",
+            "feature_change",
+        }
         assert row == json.loads((tmp_path / f"demo/{row['method']}/tiny/seed_{row['seed']}/metrics.json").read_text())
     assert "Traceback" not in done.stderr
 
@@ -95,11 +103,21 @@ def test_tasks_are_listed(capsys):
         (["run", "cb", "--data-dir", "/nowhere", "--backbone", "tiny"], "/nowhere does not exist"),
         (["run", "demo", "--limit", "2"], "no training row of class"),
         (["run", "demo", "--max-length", "100000", "--backbone", "tiny"], "max_length"),
+        (["run", "demo", "--head-scale", "0"], "head_scale must be"),
+        (["head-norm", "demo", "--method", "lp"], "'lp' has no fine-tuning stage"),
+        (["head-norm", "demo", "--head-scale", "1", "--head-scale", "inf"], "head_scale must be"),
+        (["head-norm", "demo", "--plot", "figure.bmp"], "unknown format of figures 'bmp'"),
+        (["head-norm", "dmeo"], "did you mean 'demo'"),
+        (["calibrate", "/nowhere"], "/nowhere is no file"),
+        (["calibrate", "x.npz", "--method", "temprature"], "did you mean 'temperature'"),
+        (["calibrate", "x.npz", "--plot", "x"], "unknown format of figures"),
+        (["calibrate", "."], "holds no finished run"),
+        (["representation", "/nowhere"], "/nowhere holds no finished run"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_two(arguments, words, tmp_path, capsys):
     start = time.monotonic()
-    output = ["--output-dir", str(tmp_path)] if arguments[0] == "run" else []
+    output = ["--output-dir", str(tmp_path)] if arguments[0] in ("run", "head-norm") else []
     assert main([*arguments, *output]) == 2
     error = capsys.readouterr().err.splitlines()
     assert words in error[-1]

@@ -4,6 +4,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from lpft_keras import InputError, TextClassifier
+from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.tasks import get_task, load_task
 
 SMALL = {"backbone": "tiny", "max_length": 48, "epochs": 2, "learning_rate": 3e-3, "batch_size": 8}
@@ -65,3 +66,34 @@ def test_unknown_names_are_refused_before_any_work(rows):
         TextClassifier(method="lpft", backbone="tiny").fit(*rows)
     with pytest.raises(InputError, match="holds no saved"):
         TextClassifier.load("/nowhere")
+
+
+@pytest.mark.parametrize("method", ["lp", "lora"])
+def test_calibrating_folds_a_temperature_into_the_head(rows, tmp_path, method):
+    texts, labels = rows
+    classifier = TextClassifier(method=method, **SMALL).fit(texts, labels)
+    logits, temperature = classifier.decision_function(texts), classifier.temperature_
+    fitted = TemperatureScaling().fit(logits, np.searchsorted(classifier.classes_, labels))
+    classifier.calibrate(texts, labels)
+    np.testing.assert_allclose(classifier.predict_proba(texts), fitted.predict_proba(logits), atol=1e-6)
+    assert (classifier.predict(texts) == classifier.classes_[logits.argmax(1)]).all()
+    assert classifier.temperature_ == 1
+    classifier.save(tmp_path / "saved")
+    loaded = TextClassifier.load(tmp_path / "saved")
+    np.testing.assert_allclose(loaded.predict_proba(texts), fitted.predict_proba(logits), atol=1e-6)
+    # Once folded in, there is nothing more to fold; without rows those held out by `fit` are taken.
+    np.testing.assert_array_equal(loaded.calibrate().predict_proba(texts), loaded.predict_proba(texts))
+    again = TextClassifier(method=method, **SMALL).fit(texts, labels)
+    np.testing.assert_allclose(again.calibrate().decision_function(texts), logits / temperature, rtol=1e-4, atol=1e-5)
+
+
+def test_calibrating_takes_texts_and_labels_that_fit(rows):
+    texts, labels = rows
+    classifier = TextClassifier(method="lp", **SMALL).fit(texts, labels)
+    for arguments, words in (
+        ((texts,), "texts and labels, or neither"),
+        ((texts, labels[:3]), "60 texts and 3 labels"),
+        ((texts[:1], ["perhaps"]), "label 'perhaps' is not among"),
+    ):
+        with pytest.raises(InputError, match=words):
+            classifier.calibrate(*arguments)

@@ -13,7 +13,9 @@ from lpft_keras.errors import InputError
 from lpft_keras.evaluation import evaluate
 from lpft_keras.methods import METHODS
 from lpft_keras.models.backbones import load_backbone
+from lpft_keras.models.classifier import get_head, scale_head, set_head
 from lpft_keras.models.encoding import encode
+from lpft_keras.representation import feature_change, head_norm
 from lpft_keras.results import RunResult
 from lpft_keras.tasks import get_task, load_task
 from lpft_keras.training.forward import forward_function
@@ -53,6 +55,7 @@ def test_the_run_directory_holds_all_of_it(runs, method):
         "seed",
         "metrics",
         "temperature",
+        "head_norm",
         "seconds",
         "directory",
     ]
@@ -68,11 +71,14 @@ def test_metrics_are_those_of_the_predictions(runs, method):
     data = load_task(get_task("demo"), limit=60)
     for split, part in result.predictions.items():
         np.testing.assert_array_equal(part["labels"], data.evaluated()[split].labels)
-        assert result.metrics[split] == evaluate(part["logits"], part["labels"])
+        change = feature_change(result.features[split], result.pretrained_features[split])
+        assert result.metrics[split] == evaluate(part["logits"], part["labels"]) | {"feature_change": change}
         assert result.features[split].shape[0] == len(part["labels"])
+        assert (change == 0) == (method == "lp")
     validation = result.predictions["validation"]
     fitted = TemperatureScaling().fit(validation["logits"], validation["labels"])
     assert result.summary["temperature"] == fitted.temperature_
+    assert result.summary["head_norm"] == head_norm(get_head(result.model())[0])
 
 
 def test_evaluate_equals_the_slow_twins(rng):
@@ -192,7 +198,7 @@ def test_defaults_are_the_same_wherever_they_are_written():
     for source in (
         {name: p.default for name, p in inspect.signature(lpft_keras.run).parameters.items()},
         lpft_keras.TextClassifier().get_params(),
-        {name: value for name, value in typed.items() if name != "seed"},
+        {name: value for name, value in typed.items() if name not in ("seed", "head_scale")},
     ):
         shared = (source.keys() & settings.keys()) - {"task", "method", "backbone"}
         assert len(shared) >= 10
@@ -255,8 +261,6 @@ def test_changed_data_are_noticed(official_files, tmp_path):
 
 
 def test_the_head_can_be_read_set_and_scaled(runs):
-    from lpft_keras.models.classifier import get_head, scale_head, set_head
-
     model = runs["lp"].model()
     kernel, bias = get_head(model)
     rows = {"token_ids": np.array([[0, 5, 2]]), "padding_mask": np.ones((1, 3), "int32")}
@@ -265,3 +269,34 @@ def test_the_head_can_be_read_set_and_scaled(runs):
     np.testing.assert_allclose(ops.convert_to_numpy(model(rows)), 3 * before, rtol=1e-5)
     set_head(model, kernel, bias)
     np.testing.assert_array_equal(ops.convert_to_numpy(model(rows)), before)
+
+
+@pytest.mark.parametrize("method", ["lp-ft", "lora"])
+def test_a_temperature_is_folded_into_the_head_and_saved_in_one_file(runs, method, tmp_path):
+    result = RunResult(runs[method].directory, {**runs[method].summary, "temperature": 0.37})
+    tokens = encode(load_backbone("tiny"), load_task(get_task("demo"), limit=60).test.texts, 48)
+    logits = result.predictions["test"]["logits"].astype(float)
+    result.model(calibrated=True).save(tmp_path / "classifier.keras")
+    loaded = keras.models.load_model(tmp_path / "classifier.keras")
+    found = reference.softmax(forward_function(loaded)(tokens)[1].astype(float))
+    np.testing.assert_allclose(found, reference.softmax(logits / 0.37), atol=1e-6)
+    assert np.abs(found - reference.softmax(logits)).max() > 1e-3
+
+
+def test_the_head_is_scaled_before_fine_tuning(tmp_path):
+    """After LP, or as it was drawn; features move otherwise, and the run has a directory of its own."""
+    for method in ("ft", "lp-ft"):
+        plain, scaled = (
+            lpft_keras.run("demo", method, output_dir=tmp_path, head_scale=scale, **SMALL) for scale in (1.0, 5.0)
+        )
+        assert scaled.directory.name == "seed_1001-head_scale_5"
+        starts = [
+            next(row for row in run.history if row["stage"] == "fine_tune" and row["step"] == 0)
+            for run in (plain, scaled)
+        ]
+        assert starts[1]["head_norm"] == pytest.approx(5 * starts[0]["head_norm"], rel=1e-5)
+        assert starts[1]["logit_norm"] == pytest.approx(5 * starts[0]["logit_norm"], rel=1e-4)
+        assert starts[1]["validation_accuracy"] == starts[0]["validation_accuracy"]
+        assert scaled.metrics["test"]["feature_change"] != plain.metrics["test"]["feature_change"]
+    lp = lpft_keras.run("demo", "lp", output_dir=tmp_path, head_scale=5.0, **SMALL)
+    assert lp.directory.name == "seed_1001"

@@ -5,11 +5,12 @@ Arrays of any framework in, numbers out: nothing here knows of Keras, tasks or t
 
 from lpft_keras.calibration.bins import Bins, reliability_bins
 from lpft_keras.calibration.bootstrap import Interval, bootstrap_interval
+from lpft_keras.calibration.catalogue import SCALINGS, load_scaling
 from lpft_keras.calibration.class_wise import class_wise_calibration_error, thresholded_adaptive_calibration_error
 from lpft_keras.calibration.linear import DirichletCalibration, MatrixScaling, VectorScaling
 from lpft_keras.calibration.one_vs_rest import BetaCalibration, HistogramBinning, IsotonicCalibration, PlattScaling
 from lpft_keras.calibration.reliability import ReliabilityDisplay
-from lpft_keras.calibration.scaling import Scaling, load_scaling, logits_of
+from lpft_keras.calibration.scaling import Scaling, logits_of
 from lpft_keras.calibration.scores import (
     BrierDecomposition,
     brier_decomposition,
@@ -28,18 +29,6 @@ from lpft_keras.calibration.top_label import (
     overconfidence_error,
     root_mean_square_calibration_error,
 )
-
-SCALINGS: dict[str, type[Scaling]] = {
-    "temperature": TemperatureScaling,
-    "vector": VectorScaling,
-    "matrix": MatrixScaling,
-    "dirichlet": DirichletCalibration,
-    "platt": PlattScaling,
-    "isotonic": IsotonicCalibration,
-    "histogram": HistogramBinning,
-    "beta": BetaCalibration,
-}
-"""The scalings by the names that `lpft-keras calibrate --method` takes."""
 
 __all__ = [
     "SCALINGS",

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lpft_keras.calibration.inputs import BLOCK, checked_bins, top_label
+from lpft_keras.arrays import whole_number
+from lpft_keras.calibration.inputs import BLOCK, top_label
 from lpft_keras.errors import unknown_name
 
 
@@ -40,16 +41,36 @@ class Bins:
         """Accuracy less confidence, of the filled bins: below 0 where they are too sure."""
         return (self.accuracy - self.confidence)[self.filled]
 
+    @property
+    def expected_error(self) -> float:
+        """Mean gap, each bin counting by its share of the rows: the ECE over these bins."""
+        return float(self.shares @ np.abs(self.gaps))
 
-def equal_width(bins: Any) -> np.ndarray:
-    """Return the edges of bins of equal width over [0, 1]."""
-    return np.linspace(0, 1, checked_bins(bins) + 1)
+    @property
+    def maximum_error(self) -> float:
+        """Greatest gap: the MCE over these bins."""
+        return float(np.abs(self.gaps).max())
 
 
-def equal_mass(values: np.ndarray, bins: Any) -> np.ndarray:
-    """Return edges of bins that hold equally many of the values, as far as equal values allow."""
-    edges = np.quantile(values, equal_width(bins))
-    edges[0], edges[-1] = 0, 1
+def bin_edges(values: np.ndarray, bins: Any, strategy: str = "uniform") -> np.ndarray:
+    """Return the edges of bins, float64 [bins + 1].
+
+    Args:
+        values: What shall be sorted, in [0, 1].
+        bins: How many.
+        strategy: "uniform" for equal width, "quantile" for equally many values, as far as equal values allow.
+
+    Returns:
+        Rising edges from 0 to 1.
+
+    Raises:
+        InputError: Bins or strategy are wrong.
+    """
+    edges = np.linspace(0, 1, whole_number(bins, "bins") + 1)
+    if strategy == "quantile":
+        edges[1:-1] = np.quantile(values, edges[1:-1])
+    elif strategy != "uniform":
+        raise unknown_name("strategy", strategy, ("uniform", "quantile"))
     return edges
 
 
@@ -95,8 +116,6 @@ def reliability_bins(probabilities: Any, labels: Any, bins: int = 15, *, strateg
         >>> reliability_bins(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]), bins=2).accuracy
         array([nan, 0.5])
     """
-    if strategy not in ("uniform", "quantile"):
-        raise unknown_name("strategy", strategy, ("uniform", "quantile"))
-    checked_bins(bins)
+    whole_number(bins, "bins")
     confidence, correct = top_label(probabilities, labels)
-    return fill(confidence, correct, equal_width(bins) if strategy == "uniform" else equal_mass(confidence, bins))
+    return fill(confidence, correct, bin_edges(confidence, bins, strategy))

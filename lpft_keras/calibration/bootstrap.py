@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lpft_keras.calibration.inputs import as_array
-from lpft_keras.errors import InputError
+from lpft_keras.arrays import as_array, real_number, whole_number
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,8 @@ def bootstrap_interval(
         >>> round(found.value, 4), found.samples.shape
         (0.5, (1000,))
     """
-    if isinstance(resamples, bool) or not hasattr(resamples, "__index__") or resamples < 1:
-        raise InputError(f"resamples must be a whole number of 1 or more, not {resamples!r}")
-    if not 0 < level < 1:
-        raise InputError(f"level must lie between 0 and 1, not {level}")
+    resamples, level = whole_number(resamples, "resamples"), real_number(level, "level", 0, 1)
+    whole_number(seed, "seed", 0)
     predictions, labels = as_array(predictions, "predictions"), as_array(labels, "labels")
     value = float(metric(predictions, labels, **options))
     rng = np.random.default_rng(seed)

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from lpft_keras.calibration.bins import equal_width, fill
-from lpft_keras.calibration.inputs import checked_bins, checked_labels, checked_probabilities
-from lpft_keras.errors import InputError
+from lpft_keras.arrays import real_number, whole_number
+from lpft_keras.calibration.bins import bin_edges, fill
+from lpft_keras.calibration.inputs import checked_labels, checked_probabilities
 
 
 def class_wise_calibration_error(probabilities: Any, labels: Any, bins: int = 15) -> float:
@@ -30,13 +30,13 @@ def class_wise_calibration_error(probabilities: Any, labels: Any, bins: int = 15
         >>> round(class_wise_calibration_error(np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1])), 4)
         0.4
     """
-    edges = equal_width(bins)
+    whole_number(bins, "bins")
     probabilities = checked_probabilities(probabilities)
     labels = checked_labels(labels, probabilities)
     errors = []
     for k in range(probabilities.shape[1]):
-        held = fill(probabilities[:, k].astype(np.float64), labels == k, edges)
-        errors.append(held.shares @ np.abs(held.gaps))
+        values = probabilities[:, k].astype(np.float64)
+        errors.append(fill(values, labels == k, bin_edges(values, bins)).expected_error)
     return float(np.mean(errors))
 
 
@@ -65,9 +65,8 @@ def thresholded_adaptive_calibration_error(
         >>> round(thresholded_adaptive_calibration_error(p, np.array([0, 1]), bins=1), 4)
         0.2
     """
-    bins = checked_bins(bins)
-    if not 0 <= threshold < 1:
-        raise InputError(f"threshold must lie in [0, 1), not {threshold}")
+    bins = whole_number(bins, "bins")
+    threshold = threshold if threshold == 0 else real_number(threshold, "threshold", 0, 1)
     probabilities = checked_probabilities(probabilities)
     labels = checked_labels(labels, probabilities)
     total = 0.0

@@ -1,41 +1,14 @@
-"""What the toolkit takes: arrays, lists or tensors of any framework, checked before anything is computed."""
+"""What the toolkit takes, checked before anything is computed, without holding a copy of millions of rows."""
 
 from typing import Any
 
 import numpy as np
 
-from lpft_keras.errors import InputError, first_line
+from lpft_keras.arrays import as_array, class_ids, is_float
+from lpft_keras.errors import InputError
 
 BLOCK = 1 << 16
-"""Rows looked at at a time, so that checking millions takes no memory."""
-
-
-def as_array(value: Any, name: str) -> np.ndarray:
-    """Return a list, array or tensor as a NumPy array.
-
-    Args:
-        value: A (nested) list, or an array or tensor of NumPy, Keras, TensorFlow, JAX or PyTorch.
-        name: The argument's name, for the error.
-
-    Returns:
-        The array; floats keep their dtype, bfloat16 becomes float32.
-
-    Raises:
-        InputError: It is no array of numbers.
-    """
-    value = getattr(value, "value", value) if hasattr(value, "assign") else value  # a variable of Keras
-    if hasattr(value, "detach"):  # a tensor of PyTorch, which NumPy reads on the CPU, without gradient
-        value = value.detach().cpu()
-        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{name} can't be read as an array: {first_line(error)}") from error
-    if array.dtype.name == "bfloat16":
-        return array.astype(np.float32)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{name} must be numbers, not {array.dtype}")
-    return array
+"""Rows looked at at a time."""
 
 
 def checked_labels(labels: Any, of: np.ndarray, name: str = "probabilities") -> np.ndarray:
@@ -53,11 +26,7 @@ def checked_labels(labels: Any, of: np.ndarray, name: str = "probabilities") -> 
         InputError: They are of another shape, no integers, or out of range.
     """
     rows, classes = of.shape
-    labels = as_array(labels, "labels")
-    if labels.shape != (rows,):
-        raise InputError(f"labels must be of shape ({rows},), one a row of {name}, not {labels.shape}")
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"labels must be integers (class ids), not {labels.dtype}")
+    labels = class_ids(labels, rows, name)
     least, most = labels.min(), labels.max()
     if least < 0 or most >= classes:
         raise InputError(f"labels must lie in 0..{classes - 1}, found {least}..{most}; {name} have {classes} columns")
@@ -75,15 +44,15 @@ def _checked_matrix(values: Any, name: str) -> np.ndarray:
         raise InputError(f"{name} must be of shape [rows, classes] with two classes or more, not {array.shape}")
     if not len(array):
         raise InputError(f"{name} hold no rows")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array if is_float(array) else array.astype(np.float64)
 
 
-def checked_logits(logits: Any, name: str = "logits") -> np.ndarray:
+def checked_logits(logits: Any) -> np.ndarray:
     """Return logits as float64 of shape [rows, classes], all finite, or raise an `InputError` that says where not."""
-    array = _checked_matrix(logits, name).astype(np.float64)
+    array = _checked_matrix(logits, "logits").astype(np.float64)
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
-        raise InputError(f"{name} hold NaN or infinity, first in row {int(np.argmin(finite))}")
+        raise InputError(f"logits hold NaN or infinity, first in row {int(np.argmin(finite))}")
     return array
 
 
@@ -101,7 +70,7 @@ def checked_probabilities(probabilities: Any) -> np.ndarray:
             in formats of 16 bits).
     """
     array = _checked_matrix(probabilities, "probabilities")
-    tolerance = 1e-2 if array.dtype.itemsize < 4 or "bfloat16" in str(getattr(probabilities, "dtype", "")) else 1e-4
+    tolerance = 1e-2 if array.dtype.itemsize < 4 else 1e-4
     for start in range(0, len(array), BLOCK):
         columns = np.ascontiguousarray(array[start : start + BLOCK].T, dtype=np.float64)
         good = np.abs(columns.sum(axis=0) - 1) <= tolerance  # false for NaN too
@@ -116,13 +85,6 @@ def checked_probabilities(probabilities: Any) -> np.ndarray:
                 f"row {start + at} of probabilities is no distribution, it {what}; for logits, take their softmax first"
             )
     return array
-
-
-def checked_bins(bins: Any) -> int:
-    """Return a number of bins, or raise an `InputError`."""
-    if isinstance(bins, bool) or not hasattr(bins, "__index__") or bins < 1:
-        raise InputError(f"bins must be a whole number of 1 or more, not {bins!r}")
-    return int(bins)
 
 
 def top_label(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -159,4 +121,4 @@ def top_label(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
                 which[better] = k
         confidence[part] = best
         correct[part] = which == labels[part]
-    return confidence, correct
+    return np.minimum(confidence, 1, out=confidence), correct  # a row may sum to a little over 1

@@ -1,22 +1,31 @@
 """Scalings that map logits linearly: a weight and a bias a class, or whole matrices."""
 
 import logging
+import math
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
+from lpft_keras.arrays import real_number
 from lpft_keras.calibration.scaling import Scaling, require_all_classes
-from lpft_keras.errors import InputError
 
 log = logging.getLogger(__name__)
+
+
+def _standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return features of mean 0 and spread 1 (one scale for all columns), with that mean and scale."""
+    mean = features.mean(axis=0)
+    scale = float(np.sqrt(np.square(features - mean).mean())) or 1.0
+    return (features - mean) / scale, mean, scale
 
 
 class VectorScaling(Scaling):
     """A weight and a bias for each class's logit (Guo et al. 2017); may change predictions.
 
-    Fitted without a penalty: on few rows that it can separate the weights grow without end, and are stopped (logged).
+    Fitted without a penalty. Rows that it can separate have no finite optimum: it then stops where the likelihood no
+    longer tells (logged).
 
     Attributes:
         weights_: float64 [classes].
@@ -28,23 +37,24 @@ class VectorScaling(Scaling):
 
     def _fit(self, logits: np.ndarray, labels: np.ndarray) -> None:
         require_all_classes(labels, logits.shape[1], type(self).__name__)
-        rows, classes = logits.shape
-        targets = np.eye(classes)[labels]
+        standard, mean, scale = _standardised(logits)
+        count, classes = standard.shape
+        rows = np.arange(count)
 
         def loss(packed: np.ndarray) -> tuple[float, np.ndarray]:
-            weights, bias = packed[:classes], packed[classes:]
-            scaled = logits * weights + bias
-            residual = (softmax(scaled, axis=1) - targets) / rows
-            value = -(log_softmax(scaled, axis=1) * targets).sum() / rows
-            return value, np.concatenate([(residual * logits).sum(axis=0), residual.sum(axis=0)])
+            logs = log_softmax(standard * packed[:classes] + packed[classes:], axis=1)
+            residual = np.exp(logs)
+            residual[rows, labels] -= 1
+            slope = np.concatenate([(residual * standard).sum(axis=0), residual.sum(axis=0)])
+            return -logs[rows, labels].mean(), slope / count
 
-        start = np.concatenate([np.ones(classes), np.zeros(classes)])
-        found = minimize(
-            loss, start, jac=True, method="L-BFGS-B", options={"gtol": 1e-9, "ftol": 1e-15, "maxiter": 5000}
-        )
-        if np.abs(found.x).max() > 1e3:
-            log.warning("vector scaling can separate these %d rows: its weights have no finite optimum", rows)
-        self.weights_, self.bias_ = found.x[:classes], found.x[classes:]
+        start = np.concatenate([np.full(classes, scale), mean])  # the logits as they are
+        options = {"gtol": 1e-10, "ftol": 1e-15, "maxiter": 5000, "maxfun": 20000}
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
+        if found.size and ((standard * found[:classes] + found[classes:]).argmax(axis=1) == labels).all():
+            log.warning("vector scaling separates these %d rows: there is no finite optimum", count)
+        self.weights_ = found[:classes] / scale
+        self.bias_ = found[classes:] - self.weights_ * mean
 
     def _scaled(self, logits: np.ndarray) -> np.ndarray:
         return softmax(logits * self.weights_ + self.bias_, axis=1)
@@ -54,7 +64,8 @@ class MatrixScaling(Scaling):
     """A matrix and a bias on logits (Guo et al. 2017): scikit-learn's logistic regression; may change predictions.
 
     Args:
-        C: Inverse strength of the L2 penalty on the matrix, as in scikit-learn; `numpy.inf` for none, as in Guo et al.
+        C: Inverse strength of the L2 penalty on the matrix, as in scikit-learn, for logits brought to mean 0 and
+            spread 1, so that their scale does not matter; `numpy.inf` for none, as in Guo et al.
 
     Attributes:
         weights_: float64 [classes, classes]; probabilities are the softmax of `logits @ weights_.T + bias_`.
@@ -68,16 +79,15 @@ class MatrixScaling(Scaling):
         self.C = C
 
     def _fit(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        if not self.C > 0:
-            raise InputError(f"C must be above 0, not {self.C}")
+        strength = math.inf if math.inf == self.C else real_number(self.C, "C", 0, math.inf)
         require_all_classes(labels, logits.shape[1], type(self).__name__)
-        fitted = LogisticRegression(C=self.C, solver="newton-cg", tol=1e-8, max_iter=1000).fit(
-            self._features(logits), labels
-        )
+        standard, mean, scale = _standardised(self._features(logits))
+        fitted = LogisticRegression(C=strength, solver="newton-cg", tol=1e-8, max_iter=1000).fit(standard, labels)
         weights, bias = fitted.coef_, fitted.intercept_
         if len(weights) == 1:  # two classes: the second's logit over the first's
             weights, bias = np.vstack([np.zeros_like(weights), weights]), np.append(0, bias)
-        self.weights_, self.bias_ = weights, bias
+        self.weights_ = weights / scale
+        self.bias_ = bias - self.weights_ @ mean
 
     def _features(self, logits: np.ndarray) -> np.ndarray:
         return logits
@@ -90,11 +100,13 @@ class DirichletCalibration(MatrixScaling):
     """A matrix and a bias on log-probabilities (Kull et al. 2019), by scikit-learn; may change predictions.
 
     Args:
-        C: Inverse strength of the L2 penalty on the matrix; Kull's own penalises what is off the diagonal only.
+        C: Inverse strength of the L2 penalty on the matrix, as for `MatrixScaling`; Kull's own penalises only what is
+            off the diagonal.
 
     Attributes:
-        weights_: float64 [classes, classes]; probabilities are the softmax of `log_softmax(logits) @ weights_.T +
-        bias_`. bias_: float64 [classes].
+        weights_: float64 [classes, classes]; probabilities are the softmax of
+            `log_softmax(logits) @ weights_.T + bias_`.
+        bias_: float64 [classes].
 
     Example:
         >>> DirichletCalibration().fit(validation_logits, validation_labels).predict_proba(test_logits)

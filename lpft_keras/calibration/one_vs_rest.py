@@ -7,9 +7,12 @@ from scipy.special import expit, log_expit, log_softmax, logit, logsumexp
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from lpft_keras.calibration.inputs import checked_bins
+from lpft_keras.arrays import whole_number
 from lpft_keras.calibration.scaling import Scaling, require_all_classes
 from lpft_keras.errors import InputError
+
+_SUREST = -np.log(np.finfo(np.float64).eps)
+"""Log-odds beyond which netcal takes a probability for 0 or 1, and cuts it."""
 
 
 class OneVsRest(Scaling):
@@ -118,7 +121,7 @@ class HistogramBinning(OneVsRest):
         self.bins = bins
 
     def _fit_one(self, odds: np.ndarray, hits: np.ndarray) -> np.ndarray:
-        bins = checked_bins(self.bins)
+        bins = whole_number(self.bins, "bins")
         fitted = _netcal("binning").HistogramBinning(bins)
         fitted.fit(expit(odds), hits.astype(int))
         return fitted.transform((np.arange(bins) + 0.5) / bins)
@@ -149,6 +152,7 @@ class BetaCalibration(OneVsRest):
         return np.linalg.solve(np.stack([np.log(points), -np.log1p(-points), np.ones(3)], axis=1), logit(values))
 
     def _apply_one(self, numbers: np.ndarray, odds: np.ndarray) -> np.ndarray:
+        odds = odds.clip(-_SUREST, _SUREST)
         return expit(numbers[0] * log_expit(odds) - numbers[1] * log_expit(-odds) + numbers[2])
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lpft_keras.calibration.bins import Bins, equal_mass, equal_width, fill
-from lpft_keras.calibration.inputs import checked_bins, top_label
-from lpft_keras.errors import unknown_name
+from lpft_keras.arrays import real_number, whole_number
+from lpft_keras.calibration.bins import Bins, bin_edges, fill
+from lpft_keras.calibration.inputs import top_label
+from lpft_keras.errors import InputError
 from lpft_keras.figures import new_figure
 
 _ACCURACY, _GAP, _BAND = "#4477aa", "#cc6677", "#222222"
@@ -70,11 +71,10 @@ class ReliabilityDisplay:
         Example:
             >>> ReliabilityDisplay.from_predictions(probabilities, labels).plot().figure_.savefig("reliability.png")
         """
-        checked_bins(bins)
-        if strategy not in ("uniform", "quantile"):
-            raise unknown_name("strategy", strategy, ("uniform", "quantile"))
+        whole_number(bins, "bins")
+        resamples, level = whole_number(resamples, "resamples", 0), real_number(level, "level", 0, 1)
         confidence, correct = top_label(probabilities, labels)
-        edges = equal_width(bins) if strategy == "uniform" else equal_mass(confidence, bins)
+        edges = bin_edges(confidence, bins, strategy)
         band = _band(confidence, correct, edges, resamples, level, seed) if resamples else None
         return cls(fill(confidence, correct, edges), band, level, name)
 
@@ -97,17 +97,14 @@ class ReliabilityDisplay:
         Example:
             >>> ReliabilityDisplay.compare({"before": p, "after": scaling.predict_proba(f)}, labels).savefig("both.pdf")
         """
+        if not panels:
+            raise InputError("panels hold nothing to compare")
         displays = [cls.from_predictions(p, labels, bins, name=name, **options) for name, p in panels.items()]
         figure = _figure(len(displays))
         grid = figure.subplots(2, len(displays), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1))
         for column, display in enumerate(displays):
             display.plot(grid[:, column], labelled=column == 0)
         return figure
-
-    @property
-    def expected_calibration_error(self) -> float:
-        """The ECE over these bins."""
-        return float(self.bins.shares @ np.abs(self.bins.gaps))
 
     def plot(self, axes: Any = None, *, labelled: bool = True) -> "ReliabilityDisplay":
         """Draw the diagram and the histogram below it.
@@ -150,7 +147,7 @@ class ReliabilityDisplay:
         diagram.text(
             0.03,
             0.66 if labelled else 0.97,
-            f"ECE {100 * self.expected_calibration_error:.1f} %\nMCE {100 * np.abs(held.gaps).max():.1f} %",
+            f"ECE {100 * held.expected_error:.1f} %\nMCE {100 * held.maximum_error:.1f} %",
             transform=diagram.transAxes,
             ha="left",
             va="top",

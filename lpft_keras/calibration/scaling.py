@@ -1,5 +1,6 @@
 """What all scalings share: logits and labels in, probabilities out, and a file that is no pickle."""
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -9,29 +10,23 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from lpft_keras.calibration.inputs import checked_labels, checked_logits, checked_probabilities
-from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.storage import read_json, write_json
+from lpft_keras.errors import InputError
+from lpft_keras.storage import write_json
 
-_FORMAT = "lpft-keras scaling 1"
+FORMAT = "lpft-keras scaling 1"
 
 
 class Scaling(ABC, BaseEstimator):
     """A map from logits to calibrated probabilities, fitted on rows that did not train the classifier.
 
-    A scikit-learn estimator: parameters in the constructor, results with a trailing underscore. It takes logits;
-    where you have probabilities only, give `logits_of(probabilities)`.
+    A scikit-learn estimator: parameters in the constructor, results with a trailing underscore. It takes logits; where
+    you have probabilities only, give `logits_of(probabilities)`.
 
     Attributes:
         keeps_predictions: Whether no row's most probable class can change. Where it is false, accuracy may.
     """
 
     keeps_predictions: ClassVar[bool] = False
-    _known: ClassVar[dict[str, type["Scaling"]]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Note the class by its name, by which files tell which one they hold."""
-        super().__init_subclass__(**kwargs)
-        Scaling._known[cls.__name__] = cls
 
     def fit(self, logits: Any, labels: Any) -> Self:
         """Fit the map.
@@ -94,54 +89,21 @@ class Scaling(ABC, BaseEstimator):
         write_json(
             Path(path),
             {
-                "format": _FORMAT,
+                "format": FORMAT,
                 "scaling": type(self).__name__,
-                "params": self.get_params(),
+                "params": {name: _plain(value) for name, value in self.get_params().items()},
                 "fitted": {name: _plain(value) for name, value in fitted.items()},
             },
         )
 
 
-def load_scaling(path: str | Path) -> Scaling:
-    """Read a scaling that `save` wrote. No library but NumPy and SciPy is needed, whichever fitted it.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The fitted scaling.
-
-    Raises:
-        InputError: The file is missing or damaged, or holds something else.
-
-    Example:
-        >>> TemperatureScaling().fit(logits, labels).save("temperature.json")
-        >>> load_scaling("temperature.json").predict_proba(test_logits)
-    """
-    state = read_json(Path(path))
-    if not isinstance(state, dict) or state.get("format") != _FORMAT:
-        raise InputError(f"{path} holds no saved scaling (missing, damaged, or another kind of file)")
-    if state["scaling"] not in Scaling._known:
-        raise unknown_name("scaling", state["scaling"], Scaling._known)
-    scaling = Scaling._known[state["scaling"]](**state["params"])
-    for name, value in state["fitted"].items():
-        setattr(scaling, name, _revived(value))
-    return scaling
-
-
 def _plain(value: Any) -> Any:
-    """Return arrays, and lists of them, as lists."""
+    """Return a number, an array, or a list of them as JSON holds it."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def _revived(value: Any) -> Any:
-    """Return lists of numbers as arrays, all the way down; lists of unlike lengths stay lists of arrays."""
-    if not isinstance(value, list):
-        return value
-    items = [_revived(item) for item in value]
-    return np.array(items) if len({np.shape(item) for item in items}) == 1 else items
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    return repr(value) if value in (math.inf, -math.inf) else value  # JSON has no infinity
 
 
 def logits_of(probabilities: Any) -> np.ndarray:

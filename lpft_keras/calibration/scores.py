@@ -7,7 +7,8 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.isotonic import isotonic_regression
 
-from lpft_keras.calibration.inputs import as_array, checked_labels, checked_logits, checked_probabilities
+from lpft_keras.arrays import as_array
+from lpft_keras.calibration.inputs import checked_labels, checked_logits, checked_probabilities
 
 
 def brier_score(probabilities: Any, labels: Any) -> float:
@@ -77,11 +78,10 @@ def brier_decomposition(probabilities: Any, labels: Any) -> BrierDecomposition:
     """Split the Brier score into calibration and refinement (CORP; Dimitriadis, Gneiting and Jordan 2021).
 
     Each class's probability is recalibrated against the other classes by isotonic regression on the rows themselves;
-    what
-    that saves is calibration. Where probabilities take few values and order the classes' shares rightly, this is the
-    decomposition of DeGroot and Fienberg (1983) over those values. No bins are chosen; both parts are never negative
-    and
-    add up to `brier_score`. On few rows isotonic regression finds structure in chance: calibration is then too large.
+    what that saves is calibration. Where probabilities take few values and order the classes' shares rightly, this is
+    the decomposition of DeGroot and Fienberg (1983) over those values. No bins are chosen; both parts are never
+    negative and add up to `brier_score`. On few rows isotonic regression finds structure in chance: calibration is
+    then too large.
 
     Args:
         probabilities: Float array of shape [rows, classes]; each row sums to 1.

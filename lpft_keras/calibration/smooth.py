@@ -17,9 +17,9 @@ def smooth_calibration_error(probabilities: Any, labels: Any) -> float:
     r"""Return the smooth expected calibration error (smECE) of the top label (Blasiok and Nakkiran 2024).
 
     \(\mathrm{smECE}_\sigma = \int_0^1 |\frac1n \sum_i (y_i - f_i) \tilde K_\sigma(t, f_i)| dt\) with the Gaussian
-    kernel
-    reflected at 0 and 1, at the \(\sigma\) for which \(\mathrm{smECE}_\sigma = \sigma\). The residuals are put on a
-    grid of 8,192 cells, where smoothing is a product in the cosine basis: time O(rows), then some twenty transforms.
+    kernel reflected at 0 and 1, at the \(\sigma\) for which \(\mathrm{smECE}_\sigma = \sigma\). The residuals are put
+    on a grid of 8,192 cells, where smoothing is a product in the cosine basis: time O(rows), then some twenty
+    transforms.
 
     Args:
         probabilities: Float array of shape [rows, classes]; each row sums to 1.
@@ -54,4 +54,4 @@ def smooth_calibration_error(probabilities: Any, labels: Any) -> float:
     if at(_LEAST) <= _LEAST:
         return at(_LEAST)
     # smECE falls with sigma and is 1 at most, so that it crosses sigma once.
-    return float(brentq(lambda sigma: at(sigma) - sigma, _LEAST, 1.0 + 1e-9, xtol=1e-9))
+    return float(brentq(lambda sigma: at(sigma) - sigma, _LEAST, 1.01, xtol=1e-9))

@@ -14,8 +14,8 @@ from lpft_keras.errors import unknown_name
 log = logging.getLogger(__name__)
 
 _SOLVERS = ("exact", "adam")
-# Temperatures beyond these say that the logits carry no information, or that all predictions are right: the optimum is
-# at infinity or zero, and a bound keeps the answer finite.
+# Where the logits carry no information, or all predictions are right, the optimum is at infinity or zero: bounds, in
+# units of the logits' spread, keep the answer finite.
 _LOG_BOUNDS = (-7.0, 7.0)
 # The paper's procedure (Tomihari and Sato 2024, Appendix A.3).
 _RATE, _STEPS, _PATIENCE = 1e-3, 100_000, 10
@@ -31,8 +31,9 @@ class TemperatureScaling(Scaling):
             optimum to 1e-3 as long as that lies within its reach.
 
     Attributes:
-        temperature_: The fitted temperature, in [exp(-7), exp(7)]. Above 1 the classifier is too sure of itself. At a
-            bound (logged), the rows have no finite optimum: all predictions are right, say.
+        temperature_: The fitted temperature. Above 1 the classifier is too sure of itself. Where the rows have no
+            finite optimum (all predictions are right, say) it is exp(-7) or exp(7) times the logits' spread, which is
+            logged; logits that are all equal have temperature 1.
         n_iter_: Steps taken.
 
     Example:
@@ -49,15 +50,7 @@ class TemperatureScaling(Scaling):
     def _fit(self, logits: np.ndarray, labels: np.ndarray) -> None:
         if self.solver not in _SOLVERS:
             raise unknown_name("solver", self.solver, _SOLVERS)
-        solve = _exact if self.solver == "exact" else _adam
-        temperature, self.n_iter_ = solve(logits, labels)
-        low, high = math.exp(_LOG_BOUNDS[0]), math.exp(_LOG_BOUNDS[1])
-        self.temperature_ = min(max(temperature, low), high)
-        if self.temperature_ in (low, high):
-            why = "every prediction is right" if self.temperature_ == low else "the logits say nothing about the labels"
-            log.warning(
-                "the temperature is at its bound, %.3g: %s on these %d rows", self.temperature_, why, len(labels)
-            )
+        self.temperature_, self.n_iter_ = (_exact if self.solver == "exact" else _adam)(logits, labels)
 
     def _scaled(self, logits: np.ndarray) -> np.ndarray:
         return softmax(logits / self.temperature_, axis=1)
@@ -69,18 +62,25 @@ def _slope(beta: float, logits: np.ndarray, own: np.ndarray) -> float:
 
 
 def _exact(logits: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
-    own = logits[np.arange(len(labels)), labels]
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    spread = float(np.sqrt(np.square(centred).mean()))
+    if spread == 0:
+        return 1.0, 0
+    centred /= spread
+    own = centred[np.arange(len(labels)), labels]
 
     def slope(log_t: float) -> float:
-        return _slope(math.exp(-log_t), logits, own)
+        return _slope(math.exp(-log_t), centred, own)
 
     low, high = _LOG_BOUNDS
     if slope(low) <= 0:
-        return math.exp(low), 1
+        log.warning("no finite temperature: %d rows all want surer predictions, as where every one is right", len(own))
+        return spread * math.exp(low), 1
     if slope(high) >= 0:
-        return math.exp(high), 2
+        log.warning("no finite temperature: the logits say nothing about the labels of these %d rows", len(own))
+        return spread * math.exp(high), 2
     root, info = brentq(slope, low, high, xtol=1e-14, rtol=1e-14, full_output=True)
-    return math.exp(root), info.iterations
+    return spread * math.exp(root), info.iterations
 
 
 def _adam(logits: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
@@ -98,5 +98,5 @@ def _adam(logits: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2
         change = (first / (1 - 0.9**step)) / (math.sqrt(second / (1 - 0.999**step)) + 1e-8)
-        temperature = max(temperature - _RATE * change, math.exp(_LOG_BOUNDS[0]))
+        temperature = max(temperature - _RATE * change, _RATE)
     return best, step

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lpft_keras.calibration.bins import Bins, reliability_bins
+from lpft_keras.calibration.bins import reliability_bins
 from lpft_keras.calibration.inputs import top_label
 
 
@@ -34,8 +34,7 @@ def expected_calibration_error(probabilities: Any, labels: Any, bins: int = 15) 
         >>> expected_calibration_error(np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1]))
         0.4
     """
-    held = reliability_bins(probabilities, labels, bins)
-    return float(held.shares @ np.abs(held.gaps))
+    return reliability_bins(probabilities, labels, bins).expected_error
 
 
 def maximum_calibration_error(probabilities: Any, labels: Any, bins: int = 15) -> float:
@@ -59,7 +58,7 @@ def maximum_calibration_error(probabilities: Any, labels: Any, bins: int = 15) -
         >>> maximum_calibration_error(np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1]))
         0.6
     """
-    return float(np.abs(reliability_bins(probabilities, labels, bins).gaps).max())
+    return reliability_bins(probabilities, labels, bins).maximum_error
 
 
 def equal_mass_calibration_error(probabilities: Any, labels: Any, bins: int = 15) -> float:
@@ -83,8 +82,7 @@ def equal_mass_calibration_error(probabilities: Any, labels: Any, bins: int = 15
         >>> equal_mass_calibration_error(np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1]), bins=1)
         0.2
     """
-    held = reliability_bins(probabilities, labels, bins, strategy="quantile")
-    return float(held.shares @ np.abs(held.gaps))
+    return reliability_bins(probabilities, labels, bins, strategy="quantile").expected_error
 
 
 def average_calibration_error(probabilities: Any, labels: Any, bins: int = 15) -> float:
@@ -185,5 +183,5 @@ def overconfidence_error(probabilities: Any, labels: Any, bins: int = 15) -> flo
         >>> round(overconfidence_error(np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1])), 4)
         0.18
     """
-    held: Bins = reliability_bins(probabilities, labels, bins)
+    held = reliability_bins(probabilities, labels, bins)
     return float(held.shares @ (held.confidence[held.filled] * np.maximum(-held.gaps, 0)))

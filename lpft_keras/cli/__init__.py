@@ -40,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"lpft-keras: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read our output has had enough; nothing more can be said there, also not at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print(
             "lpft-keras: interrupted; the same command (without --overwrite) goes on from the last finished epoch",

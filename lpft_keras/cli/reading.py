@@ -5,11 +5,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lpft_keras.calibration import SCALINGS
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.figures import check_figures, save_figure
-from lpft_keras.report import Scored, groups, plot_scored, represent, score_file, score_run
 from lpft_keras.results import RunResult
+from lpft_keras.storage import as_json, slug
+
+# The names of `calibration.SCALINGS`, which help shows without importing what fits them.
+_SCALINGS = ("temperature", "vector", "matrix", "dirichlet", "platt", "isotonic", "histogram", "beta")
 
 
 def add_calibrate(commands) -> None:
@@ -24,7 +25,7 @@ def add_calibrate(commands) -> None:
         help="finished runs; or .npz (labels, and logits or probabilities), .csv (label, one column of logits a class)",
     )
     command.add_argument(
-        "--method", default="temperature", metavar="M", help=f"{', '.join(SCALINGS)} (default: temperature)"
+        "--method", default="temperature", metavar="M", help=f"{', '.join(_SCALINGS)} (default: temperature)"
     )
     command.add_argument("--split", default="test", metavar="S", help="of runs: the rows measured (default: test)")
     command.add_argument(
@@ -38,32 +39,34 @@ def add_calibrate(commands) -> None:
 
 
 def _calibrate(parsed: argparse.Namespace) -> int:
+    if parsed.method not in _SCALINGS:
+        raise unknown_name("scaling", parsed.method, _SCALINGS)
+    from lpft_keras.figures import check_figures, save_figure
+    from lpft_keras.report import groups, plot_scored, score_file, score_run
     from lpft_keras.tables import print_calibration
 
-    if parsed.method not in SCALINGS:
-        raise unknown_name("scaling", parsed.method, SCALINGS)
     if parsed.plot:
         check_figures(parsed.plot)
     files = [source for source in parsed.sources if not Path(source).is_dir()]
     runs = _runs([source for source in parsed.sources if Path(source).is_dir()])
     if runs and parsed.validation:
         raise InputError("--validation is for files; a run's own validation rows fit its scaling")
-    kinds: list[tuple[str, list[Scored]]] = [
+    kinds = [
         (group.method, [score_run(result, parsed.method, parsed.split) for result in group.results])
         for group in groups(runs)
     ]
-    for file in files:
-        kinds.append((Path(file).stem, [score_file(file, parsed.method, validation=parsed.validation)]))
+    for file in dict.fromkeys(files):
+        kinds.append((file, [score_file(file, parsed.method, validation=parsed.validation)]))
     if parsed.json:
         for _, scored in kinds:
             for one in scored:
-                print(json.dumps(one.as_dict()))
+                print(as_json(one.as_dict()))
     else:
         print_calibration(kinds, _title(runs, parsed.split))
     if parsed.plot:
         path = Path(parsed.plot)
         for name, scored in kinds:
-            own = path if len(kinds) == 1 else path.with_stem(f"{path.stem}-{name.replace(' ', '-').replace('/', '-')}")
+            own = path if len(kinds) == 1 else path.with_stem(f"{path.stem}-{slug(name)}")
             save_figure(plot_scored(scored, name), own)
     return 0
 
@@ -86,6 +89,7 @@ def add_representation(commands) -> None:
 
 
 def _representation(parsed: argparse.Namespace) -> int:
+    from lpft_keras.report import groups, represent
     from lpft_keras.tables import print_representation
 
     runs = _runs(parsed.runs)
@@ -96,7 +100,7 @@ def _representation(parsed: argparse.Namespace) -> int:
     if parsed.json:
         for _, measured in kinds:
             for one in measured:
-                print(json.dumps(one.as_dict()))
+                print(as_json(one.as_dict()))
     else:
         print_representation(kinds, _title(runs, parsed.split), parsed.ridge)
     return 0
@@ -104,12 +108,14 @@ def _representation(parsed: argparse.Namespace) -> int:
 
 def _runs(directories: Sequence[str]) -> list[RunResult]:
     """Return the runs of directories, those below a directory that is none itself too, all of one task and backbone."""
-    found = []
+    found: list[RunResult] = []
+    seen: set[Path] = set()
     for directory in map(Path, directories):
         below = sorted(path.parent for path in directory.rglob("metrics.json"))
         if not below or directory in below:
             below = [directory]
-        found += [RunResult.load(path) for path in below]
+        found += [RunResult.load(path) for path in below if path.resolve() not in seen]
+        seen.update(path.resolve() for path in below)
     kinds = {(run.summary["task"], run.summary["backbone"]) for run in found}
     if len(kinds) > 1:
         named = ", ".join(sorted(f"{task} on {backbone}" for task, backbone in kinds))

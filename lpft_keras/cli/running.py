@@ -1,7 +1,6 @@
 """Commands that compute: `run`, `head-norm` and `ntk`."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,8 @@ from lpft_keras.cli.parser import (
     split_options,
 )
 from lpft_keras.errors import InputError
-from lpft_keras.methods import METHODS, fine_tuning
+from lpft_keras.methods import HEAD_SCALES, METHODS, fine_tuning
+from lpft_keras.storage import as_json, slug
 
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
@@ -60,12 +60,12 @@ def _swept(parsed: argparse.Namespace, methods: list[str], scales: list[float]) 
 
     get_task(parsed.task)
     with silent_start():
-        from lpft_keras.sweep import sweep
+        from lpft_keras import sweep
     options = split_options(parsed, "task", "method", "seed", "head_scale", "plot")
     show = False if parsed.json else None
     for result in sweep(parsed.task, methods, parsed.seed or [1001], scales, **options, show_progress=show):
         if parsed.json:
-            print(json.dumps(result.summary), flush=True)
+            print(as_json(result.summary), flush=True)
         yield result
 
 
@@ -84,7 +84,7 @@ def add_head_norm(commands) -> None:
         metavar="X",
         help="multiply the head before fine-tuning; may be repeated (default: 0.1 0.5 1 2 5 10 50 100)",
     )
-    command.add_argument("--plot", metavar="FILE", help="the figure (default: <output dir>/<task>/head_norm.png)")
+    command.add_argument("--plot", metavar="FILE", help="the figure (default: in the output directory)")
     add_output_arguments(command)
     command.set_defaults(call=_head_norm)
 
@@ -96,11 +96,10 @@ def _head_norm(parsed: argparse.Namespace) -> int:
         raise InputError(f"method {without[0]!r} has no fine-tuning stage before which a head could be scaled")
     from lpft_keras.figures import check_figures, save_figure
 
-    path = Path(parsed.plot or Path(parsed.output_dir) / parsed.task / "head_norm.png")
-    check_figures(path)
+    check_figures(parsed.plot)
     results: list[RunResult] = []
     try:
-        for result in _swept(parsed, methods, parsed.head_scale or _default_scales()):
+        for result in _swept(parsed, methods, parsed.head_scale or list(HEAD_SCALES)):
             results.append(result)
     finally:
         if results:
@@ -110,16 +109,12 @@ def _head_norm(parsed: argparse.Namespace) -> int:
             points = head_norm_points(results)
             first = results[0].summary
             title = f"{first['task']} on {first['backbone']}"
+            own = Path(parsed.output_dir) / slug(first["task"]) / f"head_norm-{slug(first['backbone'])}.png"
+            path = Path(parsed.plot) if parsed.plot else own
             save_figure(plot_head_norm(points, title), path)
             if not parsed.json:
                 print_head_norm(points, title, path)
     return 0
-
-
-def _default_scales() -> list[float]:
-    with silent_start():
-        from lpft_keras.sweep import HEAD_SCALES
-    return list(HEAD_SCALES)
 
 
 def add_ntk(commands) -> None:
@@ -157,7 +152,7 @@ def _ntk(parsed: argparse.Namespace) -> int:
                     results.append(run_ntk(task, method, seed=seed, show_progress=show, **options))
     finally:
         for result in results if parsed.json else []:
-            print(json.dumps(result.summary), flush=True)
+            print(as_json(result.summary), flush=True)
         if results and not parsed.json:
             from lpft_keras.tables import print_kernels
 

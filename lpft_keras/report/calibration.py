@@ -1,14 +1,15 @@
 """Calibration before and after scaling, of runs or of anybody's logits (Tables 3, 14 and 15)."""
 
 import csv
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from lpft_keras.calibration import (
     SCALINGS,
@@ -20,7 +21,7 @@ from lpft_keras.calibration import (
     maximum_calibration_error,
     negative_log_likelihood,
 )
-from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.errors import InputError, first_line, unknown_name
 from lpft_keras.results import RunResult
 from lpft_keras.storage import read_arrays
 
@@ -117,8 +118,12 @@ def score_file(
     Raises:
         InputError: A file is missing, damaged or of another form, or can't fit the scaling.
     """
-    test, own = _read(Path(path))
-    fitting = own if validation is None else _read(Path(validation))[0]
+    test, fitting = _read(Path(path))
+    if validation is not None:
+        if Path(validation).exists() and Path(validation).samefile(path):
+            raise InputError(f"{path} is both fitted and measured on; leave the second out: its rows are cross-fitted")
+        rows, own = _read(Path(validation))
+        fitting = own or rows
     if fitting is not None:
         return _fitted_elsewhere(str(path), "test", scaling, fitting, test)
     logits, labels = test["logits"], test["labels"]
@@ -129,8 +134,8 @@ def score_file(
         )
     after = np.empty(logits.shape)
     temperatures: list[float] = []
-    for seen, held in KFold(_FOLDS, shuffle=True, random_state=seed).split(logits):
-        fitted = _scaling(scaling).fit(logits[seen], labels[seen])
+    for seen, held in _folds(labels, seed):
+        fitted = _fit(scaling, {"logits": logits[seen], "labels": labels[seen]}, f"a fold of {path}")
         after[held] = fitted.predict_proba(logits[held])
         if hasattr(fitted, "temperature_"):
             temperatures.append(fitted.temperature_)
@@ -159,17 +164,33 @@ def plot_scored(scored: Sequence[Scored], name: str) -> Any:
     return ReliabilityDisplay.compare(panels, labels)
 
 
-def _scaling(name: str) -> Scaling:
+def _folds(labels: np.ndarray, seed: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Return which rows are seen and held, classes spread evenly, so that a rare one is seen in every fold."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer rows than folds
+        alike = np.bincount(labels).max() < _FOLDS  # no class fills the folds
+        folds = (KFold if alike else StratifiedKFold)(_FOLDS, shuffle=True, random_state=seed)
+        return list(folds.split(labels, labels))
+
+
+def _fit(name: str, rows: dict[str, np.ndarray], which: str) -> Scaling:
     if name not in SCALINGS:
         raise unknown_name("scaling", name, SCALINGS)
-    return SCALINGS[name]()
+    try:
+        return SCALINGS[name]().fit(rows["logits"], rows["labels"])
+    except InputError as error:
+        raise InputError(f"{which}: {error}") from error
 
 
 def _fitted_elsewhere(
     source: str, split: str, scaling: str, fitting: dict[str, np.ndarray], measured: dict[str, np.ndarray]
 ) -> Scored:
-    fitted = _scaling(scaling).fit(fitting["logits"], fitting["labels"])
+    fitted = _fit(scaling, fitting, f"the validation rows of {source}")
     logits = measured["logits"].astype(np.float64)
+    if logits.shape[1] != fitted.n_features_in_:
+        raise InputError(
+            f"{source} has {logits.shape[1]} classes, what the scaling is fitted on {fitted.n_features_in_}"
+        )
     return Scored(
         source,
         split,
@@ -186,7 +207,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | No
     """Return the rows of a file to measure, and those to fit on where it holds them apart."""
     if not path.is_file():
         raise InputError(f"{path} is no file; give a run directory, or .npz or .csv with logits and labels")
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         return _read_csv(path), None
     arrays = read_arrays(path)
     if arrays is None:
@@ -213,13 +234,18 @@ def _checked(path: Path, logits: np.ndarray, labels: np.ndarray) -> dict[str, np
 
 
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.reader(file))
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} can't be read as CSV in UTF-8: {first_line(error)}") from error
     if not rows or rows[0].count("label") != 1 or len(rows[0]) < 3:
         raise InputError(f'{path} needs a header with one column "label" and a column of logits for each class')
     at = rows[0].index("label")
     logits, labels = [], []
     for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue  # an empty line
         if len(row) != len(rows[0]):
             raise InputError(f"line {number} of {path} has {len(row)} fields, the header {len(rows[0])}")
         try:
@@ -227,4 +253,6 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
             logits.append([float(value) for column, value in enumerate(row) if column != at])
         except ValueError as error:
             raise InputError(f"line {number} of {path}: {error}; labels are class ids, all else is logits") from error
-    return _checked(path, np.array(logits).reshape(len(labels), -1), np.array(labels, np.int64))
+    if not labels:
+        raise InputError(f"{path} holds a header and no rows")
+    return _checked(path, np.array(logits), np.array(labels, np.int64))

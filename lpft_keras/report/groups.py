@@ -1,11 +1,10 @@
 """Runs that differ by their seed only belong together; whatever else differs is named."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from lpft_keras.errors import InputError
 from lpft_keras.results import RunResult
 
 
@@ -25,27 +24,18 @@ class Group:
     backbone: str
     results: tuple[RunResult, ...]
 
-    def over_seeds(self, measure: Callable[[RunResult], float]) -> tuple[float, float]:
-        """Return mean and standard deviation of a measure over the runs.
-
-        Args:
-            measure: A function of a run.
-
-        Returns:
-            The mean, and the standard deviation with the divisor n - 1, NaN for one run.
-        """
-        values = np.array([measure(result) for result in self.results], dtype=np.float64)
-        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
 
 def groups(results: Sequence[RunResult]) -> list[Group]:
     """Put runs together that differ by their seed only.
 
     Args:
-        results: Finished runs.
+        results: Finished runs, each named once.
 
     Returns:
         The groups, in the order of their first runs.
+
+    Raises:
+        InputError: Two runs have the same settings and seed: counted as two they would make the spread too small.
     """
     settings = [{name: value for name, value in run.config["settings"].items() if name != "seed"} for run in results]
     found: list[tuple[dict[str, Any], list[RunResult]]] = []
@@ -56,6 +46,11 @@ def groups(results: Sequence[RunResult]) -> list[Group]:
                 break
         else:
             found.append((own, [result]))
+    for own, members in found:
+        seeds = [result.summary["seed"] for result in members]
+        if len(set(seeds)) < len(seeds):
+            twice = [str(result.directory) for result in members if seeds.count(result.summary["seed"]) > 1]
+            raise InputError(f"{' and '.join(twice[:2])} are the same run of {own['method']!r}; give one of them")
     kinds = [known for known, _ in found]
     return [
         Group(own["task"], own["method"] + _apart(own, kinds), own["backbone"], tuple(members))
@@ -64,7 +59,14 @@ def groups(results: Sequence[RunResult]) -> list[Group]:
 
 
 def _apart(own: dict[str, Any], kinds: Sequence[dict[str, Any]]) -> str:
-    """Return in words what sets settings apart from those of the same task, method and backbone."""
+    """Return in words the head's scale, and what sets settings apart from others of the task, method and backbone."""
     alike = [kind for kind in kinds if all(kind[name] == own[name] for name in ("task", "method", "backbone"))]
     differing = [name for name in own if any(kind.get(name) != own[name] for kind in alike)]
-    return "".join(f" {name}={own[name]}" for name in differing)
+    words = [f"{name}={own[name]}" for name in differing if name != "head_scale"]
+    return " ".join([head_scale_in_words(own), *words]).rstrip()
+
+
+def head_scale_in_words(settings: dict[str, Any]) -> str:
+    """Return " x10" for a head that was scaled by 10 before fine-tuning, nothing for one that was not."""
+    scale = settings.get("head_scale", 1.0)
+    return "" if scale == 1 else f" x{scale:g}"

@@ -22,7 +22,7 @@ class HeadNormPoint:
         method: Name of the method.
         scale: What the head was multiplied by.
         runs: How many there are.
-        head_norm: Norm of the head at the start of fine-tuning, mean.
+        start_head_norm: Norm of the head at the start of fine-tuning, mean.
         feature_change: Mean distance of the features from the pre-trained ones, mean.
         standard_error: Standard error of the mean of `feature_change`, NaN for one run.
         accuracy: Mean.
@@ -31,7 +31,7 @@ class HeadNormPoint:
     method: str
     scale: float
     runs: int
-    head_norm: float
+    start_head_norm: float
     feature_change: float
     standard_error: float
     accuracy: float
@@ -60,10 +60,7 @@ def head_norm_points(results: Sequence[RunResult], split: str = "test") -> list[
 
 
 def _point(method: str, scale: float, results: Sequence[RunResult], split: str) -> HeadNormPoint:
-    norms = [
-        next(row["head_norm"] for row in result.history if row["stage"] == "fine_tune" and row["step"] == 0)
-        for result in results
-    ]
+    norms = [result.start_head_norm for result in results]
     changes = np.array([result.metrics[split]["feature_change"] for result in results])
     error = changes.std(ddof=1) / np.sqrt(len(changes)) if len(changes) > 1 else np.nan
     return HeadNormPoint(
@@ -91,7 +88,7 @@ def trends(points: Sequence[HeadNormPoint]) -> dict[str, float]:
     for method in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == method]
         if len(own) > 2:
-            correlation = spearmanr([p.head_norm for p in own], [p.feature_change for p in own]).statistic
+            correlation = spearmanr([p.start_head_norm for p in own], [p.feature_change for p in own]).statistic
             found[method] = float(correlation)
     return found
 
@@ -111,7 +108,7 @@ def plot_head_norm(points: Sequence[HeadNormPoint], title: str = "") -> Any:
     """
     figure = new_figure(7.6, 3.4)
     left, right = figure.subplots(1, 2, sharey=True)
-    for axes, name in ((left, "scale"), (right, "head_norm")):
+    for axes, name in ((left, "scale"), (right, "start_head_norm")):
         for method in dict.fromkeys(point.method for point in points):
             own = sorted((point for point in points if point.method == method), key=lambda p: getattr(p, name))
             x = [getattr(point, name) for point in own]

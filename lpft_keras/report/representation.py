@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lpft_keras.errors import unknown_name
+from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.representation import (
     by_class,
     cosine_similarity,
@@ -30,8 +31,8 @@ class Represented:
         fisher_discriminant_ratio: FDR(F).
         linear_cka: Alignment with the pre-trained features; 1 where they were only turned and scaled.
         head_norm: Norm(C) of the trained head.
-        pretrained: `cosine_similarity` and `fisher_discriminant_ratio` of the pre-trained features, and `head_norm`
-            of the head before fine-tuning, NaN for a method without that stage.
+        pretrained: `cosine_similarity` and `fisher_discriminant_ratio` of the pre-trained features, and `head_norm` of
+            the head as it was drawn, NaN where LP came first or it was scaled.
         by_class: `cosine_similarity` and `feature_change` within each class, and its share of the ratio, by class id.
         singular: Whether the within-class scatter is singular, so that the ratio depends on how that is treated.
     """
@@ -71,7 +72,8 @@ def represent(result: RunResult, split: str = "test", *, ridge: float | None = N
     after, before = result.features[split], result.pretrained_features[split]
     labels = result.predictions[split]["labels"]
     shares = fisher_discriminant_shares(after, labels, ridge=ridge)
-    start = [row["head_norm"] for row in result.history if row["stage"] == "fine_tune" and row["step"] == 0]
+    settings = result.config["settings"]
+    as_drawn = LinearProbe() not in get_method(settings["method"]) and settings["head_scale"] == 1
     return Represented(
         directory=str(result.directory),
         split=split,
@@ -83,7 +85,7 @@ def represent(result: RunResult, split: str = "test", *, ridge: float | None = N
         pretrained={
             "cosine_similarity": cosine_similarity(before),
             "fisher_discriminant_ratio": fisher_discriminant_ratio(before, labels, ridge=ridge),
-            "head_norm": start[0] if start else float("nan"),
+            "head_norm": result.start_head_norm if as_drawn else float("nan"),
         },
         by_class={
             "cosine_similarity": _several(cosine_similarity, labels, after),
