@@ -1,7 +1,7 @@
 """Reliability diagrams."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class ReliabilityDisplay:
     band: np.ndarray | None = None
     level: float = 0.95
     name: str | None = None
+    figure_: Any = field(default=None, init=False, repr=False)
+    axes_: Any = field(default=None, init=False, repr=False)
 
     @classmethod
     def from_predictions(
@@ -103,15 +105,18 @@ class ReliabilityDisplay:
         figure = _figure(len(displays))
         grid = figure.subplots(2, len(displays), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1))
         for column, display in enumerate(displays):
-            display.plot(grid[:, column], labelled=column == 0)
+            display.plot(grid[:, column])
+            if column:
+                for axes in grid[:, column]:
+                    axes.set_ylabel("")
+        _legend(figure, grid[:, 0], columns=3 if len(displays) > 1 else 2)
         return figure
 
-    def plot(self, axes: Any = None, *, labelled: bool = True) -> "ReliabilityDisplay":
+    def plot(self, axes: Any = None) -> "ReliabilityDisplay":
         """Draw the diagram and the histogram below it.
 
         Args:
-            axes: Two Matplotlib axes, for diagram and histogram; None makes a figure.
-            labelled: Whether to name the vertical axes and show the legend.
+            axes: Two Matplotlib axes, for diagram and histogram, without a legend; None makes a figure with one.
 
         Returns:
             This display, with `figure_` and `axes_`.
@@ -120,7 +125,10 @@ class ReliabilityDisplay:
             InputError: Matplotlib is not installed.
         """
         if axes is None:
-            axes = _figure(1).subplots(2, 1, sharex=True, height_ratios=(3, 1))
+            figure = _figure(1)
+            self.plot(figure.subplots(2, 1, sharex=True, height_ratios=(3, 1)))
+            _legend(figure, self.axes_, columns=2)
+            return self
         diagram, histogram = axes
         held, filled = self.bins, self.bins.filled
         left, width = held.edges[:-1][filled], np.diff(held.edges)[filled]
@@ -146,7 +154,7 @@ class ReliabilityDisplay:
         diagram.set(xlim=(0, 1), ylim=(0, 1), title=self.name or "")
         diagram.text(
             0.03,
-            0.66 if labelled else 0.97,
+            0.97,
             f"ECE {100 * held.expected_error:.1f} %\nMCE {100 * held.maximum_error:.1f} %",
             transform=diagram.transAxes,
             ha="left",
@@ -155,16 +163,12 @@ class ReliabilityDisplay:
         )
         histogram.bar(left, held.shares, color="#999999", **bars)
         for value, line, label in (
-            (held.shares @ accuracy, "-", "accuracy"),
+            (held.shares @ accuracy, "-", "accuracy of all rows"),
             (held.shares @ confidence, ":", "mean confidence"),
         ):
             histogram.axvline(value, color=_BAND, linestyle=line, linewidth=1.2, label=label)
-        histogram.set(xlabel="confidence", ylim=(0, None))
-        if labelled:
-            diagram.set(ylabel="accuracy")
-            histogram.set(ylabel="share of rows")
-            diagram.legend(frameon=False, loc="upper left", fontsize="small")
-            histogram.legend(frameon=False, loc="upper left", fontsize="small")
+        histogram.set(xlabel="confidence", ylabel="share of rows", ylim=(0, None))
+        diagram.set(ylabel="accuracy")
         self.figure_, self.axes_ = diagram.figure, (diagram, histogram)
         return self
 
@@ -187,5 +191,14 @@ def _band(
     return ends
 
 
+def _legend(figure: Any, axes: Sequence[Any], columns: int) -> None:
+    """Put one legend of all that is drawn below the panels, where no bar can be."""
+    found = [part for one in axes for part in zip(*one.get_legend_handles_labels(), strict=True)]
+    known = {label: handle for handle, label in found}
+    figure.legend(
+        known.values(), known.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize="small"
+    )
+
+
 def _figure(panels: int) -> Any:
-    return new_figure(0.6 + 3.4 * panels, 4.6)
+    return new_figure(0.6 + 3.4 * panels, 5.0)
