@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_tasks_are_listed(capsys):
         (["calibrate", "/nowhere"], "/nowhere is no file"),
         (["calibrate", "x.npz", "--method", "temprature"], "did you mean 'temperature'"),
         (["calibrate", "x.npz", "--plot", "x"], "unknown format of figures"),
-        (["calibrate", "."], "holds no finished run"),
+        (["calibrate", str(Path(__file__).parent)], "holds no finished run"),
         (["representation", "/nowhere"], "/nowhere holds no finished run"),
     ],
 )
