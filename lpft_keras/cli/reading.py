@@ -52,8 +52,8 @@ def _calibrate(parsed: argparse.Namespace) -> int:
     if runs and parsed.validation:
         raise InputError("--validation is for files; a run's own validation rows fit its scaling")
     kinds = [
-        (group.method, [score_run(result, parsed.method, parsed.split) for result in group.results])
-        for group in groups(runs)
+        (name, [score_run(result, parsed.method, parsed.split) for result in members])
+        for name, members in groups(runs).items()
     ]
     for file in dict.fromkeys(files):
         kinds.append((file, [score_file(file, parsed.method, validation=parsed.validation)]))
@@ -94,8 +94,8 @@ def _representation(parsed: argparse.Namespace) -> int:
 
     runs = _runs(parsed.runs)
     kinds = [
-        (group.method, [represent(result, parsed.split, ridge=parsed.ridge) for result in group.results])
-        for group in groups(runs)
+        (name, [represent(result, parsed.split, ridge=parsed.ridge) for result in members])
+        for name, members in groups(runs).items()
     ]
     if parsed.json:
         for _, measured in kinds:

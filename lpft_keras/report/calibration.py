@@ -168,8 +168,8 @@ def _folds(labels: np.ndarray, seed: int) -> Iterable[tuple[np.ndarray, np.ndarr
     """Return which rows are seen and held, classes spread evenly, so that a rare one is seen in every fold."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer rows than folds
-        alike = np.bincount(labels).max() < _FOLDS  # no class fills the folds
-        folds = (KFold if alike else StratifiedKFold)(_FOLDS, shuffle=True, random_state=seed)
+        all_rare = np.bincount(labels).max() < _FOLDS  # what stratified folds refuse
+        folds = (KFold if all_rare else StratifiedKFold)(_FOLDS, shuffle=True, random_state=seed)
         return list(folds.split(labels, labels))
 
 

@@ -1,66 +1,39 @@
 """Runs that differ by their seed only belong together; whatever else differs is named."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lpft_keras.errors import InputError
 from lpft_keras.results import RunResult
 
 
-@dataclass(frozen=True)
-class Group:
-    """Runs of the same settings but the seed.
-
-    Attributes:
-        task: Name of the task.
-        method: Name of the method, with what sets it apart from others of that method.
-        backbone: Name of the backbone.
-        results: The runs, in the order given.
-    """
-
-    task: str
-    method: str
-    backbone: str
-    results: tuple[RunResult, ...]
-
-
-def groups(results: Sequence[RunResult]) -> list[Group]:
-    """Put runs together that differ by their seed only.
+def groups(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
+    """Put runs of one task and backbone together that differ by their seed only.
 
     Args:
         results: Finished runs, each named once.
 
     Returns:
-        The groups, in the order of their first runs.
+        The runs by method and by what else sets them apart, in the order of their first ones.
 
     Raises:
         InputError: Two runs have the same settings and seed: counted as two they would make the spread too small.
     """
     settings = [{name: value for name, value in run.config["settings"].items() if name != "seed"} for run in results]
-    found: list[tuple[dict[str, Any], list[RunResult]]] = []
+    found: dict[str, list[RunResult]] = {}
     for own, result in zip(settings, results, strict=True):
-        for known, members in found:
-            if known == own:
-                members.append(result)
-                break
-        else:
-            found.append((own, [result]))
-    for own, members in found:
-        seeds = [result.summary["seed"] for result in members]
-        if len(set(seeds)) < len(seeds):
-            twice = [str(result.directory) for result in members if seeds.count(result.summary["seed"]) > 1]
-            raise InputError(f"{' and '.join(twice[:2])} are the same run of {own['method']!r}; give one of them")
-    kinds = [known for known, _ in found]
-    return [
-        Group(own["task"], own["method"] + _apart(own, kinds), own["backbone"], tuple(members))
-        for own, members in found
-    ]
+        members = found.setdefault(own["method"] + _apart(own, settings), [])
+        for member in members:
+            if member.summary["seed"] == result.summary["seed"]:
+                both = f"{member.directory} and {result.directory}"
+                raise InputError(f"{both} are the same run of {own['method']!r}; give one of them")
+        members.append(result)
+    return found
 
 
 def _apart(own: dict[str, Any], kinds: Sequence[dict[str, Any]]) -> str:
-    """Return in words the head's scale, and what sets settings apart from others of the task, method and backbone."""
-    alike = [kind for kind in kinds if all(kind[name] == own[name] for name in ("task", "method", "backbone"))]
+    """Return in words the head's scale, and what sets settings apart from others of the method."""
+    alike = [kind for kind in kinds if kind["method"] == own["method"]]
     differing = [name for name in own if any(kind.get(name) != own[name] for kind in alike)]
     words = [f"{name}={own[name]}" for name in differing if name != "head_scale"]
     return " ".join([head_scale_in_words(own), *words]).rstrip()

@@ -1,10 +1,8 @@
-import keras
 import numpy as np
 import pytest
 
 from lpft_keras import calibration
 from lpft_keras.errors import InputError
-from tests.calibration.cases import predictions
 
 OF_PROBABILITIES = [
     getattr(calibration, name)
@@ -51,48 +49,6 @@ def test_logits_must_be_finite():
         calibration.negative_log_likelihood([[0.0, 1.0], [np.nan, 0.0]], [0, 1])
     with pytest.raises(InputError, match="logits hold NaN or infinity, first in row 0"):
         calibration.TemperatureScaling().fit([[np.inf, 1.0]], [0])
-
-
-def framework_arrays(values):
-    """Return the values as every framework at hand holds them."""
-    found = {"list": values.tolist(), "numpy": values, "keras": keras.ops.convert_to_tensor(values)}
-    if values.dtype.kind == "f":
-        found["keras variable"] = keras.Variable(values)
-    torch = pytest.importorskip("torch")
-    found["torch"] = torch.tensor(values, requires_grad=values.dtype.kind == "f")
-    jax = pytest.importorskip("jax.numpy")
-    found["jax"] = jax.asarray(values)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        found["tensorflow"] = tf.constant(values)
-        if values.dtype.kind == "f":
-            found["tensorflow variable"] = tf.Variable(values)
-    return found
-
-
-def test_tensors_of_every_framework_are_taken(rng):
-    _, p, y = predictions(rng)
-    p = p.astype("float32")
-    expected = calibration.expected_calibration_error(p, y)
-    for name, given in framework_arrays(p).items():
-        assert calibration.expected_calibration_error(given, y) == pytest.approx(expected, abs=1e-6), name
-    for name, given in framework_arrays(y).items():
-        assert calibration.expected_calibration_error(p, given) == expected, name
-
-
-def test_formats_of_sixteen_bits_are_taken(rng):
-    import jax.numpy as jnp
-    import torch
-
-    _, p, y = predictions(rng)
-    expected = calibration.brier_score(p, y)
-    for given, rough in (
-        (p.astype("float16"), 2e-3),
-        (torch.tensor(p).bfloat16(), 1e-2),
-        (jnp.asarray(p, jnp.bfloat16), 1e-2),
-    ):
-        assert calibration.brier_score(given, y) == pytest.approx(expected, abs=rough)
 
 
 def test_integers_that_are_probabilities_are_taken():
