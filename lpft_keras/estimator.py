@@ -1,5 +1,6 @@
 """`TextClassifier`: the same pipeline as a scikit-learn estimator, for texts and labels at hand."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from lpft_keras.training.batches import Encoded
 from lpft_keras.training.forward import forward_function
 from lpft_keras.training.linear_probe import usable_folds
 from lpft_keras.weights import load_weights, save_weights
+
+log = logging.getLogger(__name__)
 
 _FILE = "classifier.json"
 
@@ -54,7 +57,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         classes_: The labels as given, sorted.
         model_: The Keras model.
         history_: One dict an iteration of the probe, then one an epoch.
-        temperature_: The temperature that suits the held-out rows best; `calibrate` makes it 1.
+        temperature_: The temperature that suits the held-out rows best, 1 where they have no finite one; `calibrate`
+            folds it into the head, and leaves 1.
 
     Example:
         >>> texts = ["a fine film", "a dull film"] * 20
@@ -179,12 +183,16 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             if len(rows) != len(ids):
                 raise InputError(f"there are {len(rows)} texts and {len(ids)} labels; give one label a text")
             self.temperature_ = self._temperature(rows, ids)
+        log.info("folding temperature %.4g into the head", self.temperature_)
         scale_head(self.model_, 1 / self.temperature_)
         self.temperature_ = 1.0
         return self
 
     def _temperature(self, rows: list[tuple[str, ...]], ids: np.ndarray) -> float:
-        return TemperatureScaling().fit(self.decision_function(rows), ids).temperature_
+        scaling = TemperatureScaling().fit(self.decision_function(rows), ids)
+        if not scaling.finite_:
+            log.warning("so these rows say nothing of how sure the classifier may be: its temperature stays 1")
+        return scaling.temperature_ if scaling.finite_ else 1.0
 
     def _hold_out(self, rows: list[tuple[str, ...]], ids: np.ndarray):
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lpft_keras.errors import InputError
 from lpft_keras.experiment import run
+from lpft_keras.methods import fine_tuning
 from lpft_keras.results import RunResult
 from lpft_keras.settings import RunSettings
 from lpft_keras.tasks import Task, get_task
@@ -44,6 +45,9 @@ def sweep(
     names = {field.name for field in fields(RunSettings)}
     settings: dict[str, Any] = {name: value for name, value in options.items() if name in names}
     settings |= {"task": task.name, "backbone": str(options.get("backbone") or task.backbone)}
+    for method in _several(methods, "methods"):
+        if fine_tuning(method) is None and any(scale != 1 for scale in _several(head_scales, "head_scales")):
+            log.info("%s has no fine-tuning stage before which its head would be scaled", method)
     chosen: dict[RunSettings, dict[str, Any]] = {}  # what comes to the same run is one
     for method in _several(methods, "methods"):
         for scale in _several(head_scales, "head_scales"):
@@ -62,6 +66,8 @@ def _several(values: Any, name: str) -> list[Any]:
 
 
 def _run_all(task: Task, chosen: Mapping[RunSettings, dict[str, Any]], options: dict[str, Any]) -> Iterator[RunResult]:
+    if len(chosen) > 1:
+        log.info("%d runs; finished ones are reused", len(chosen))
     for settings, own in chosen.items():
         scaled = "" if settings.head_scale == 1 else f", head times {settings.head_scale:g}"
         log.info("%s: %s%s, seed %d", task.name, settings.method, scaled, settings.seed)

@@ -199,7 +199,9 @@ def print_head_norm(points: Sequence["HeadNormPoint"], title: str, figure: Path)
 
     falls = ", ".join(f"{method} {value:+.2f}" for method, value in trends(points).items())
     note = (
-        f"rank correlation of norm and feature change (-1: it falls with every greater norm): {falls}" if falls else ""
+        f"rank correlation of norm and feature change (-1: it falls as the norm grows, +1: it rises): {falls}"
+        if falls
+        else ""
     )
     table = _table(title, note)
     table.add_column("method")

@@ -100,3 +100,5 @@ def test_runs_of_several_tasks_are_refused(swept, capsys, tmp_path):
     assert "several tasks" in capsys.readouterr().err
     assert main(["calibrate", str(results[0].directory), "--validation", "x.npz"]) == 2
     assert "--validation is for files" in capsys.readouterr().err
+    assert main(["calibrate", __file__, "--split", "ood"]) == 2
+    assert "--split is for runs" in capsys.readouterr().err

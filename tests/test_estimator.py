@@ -73,8 +73,10 @@ def test_calibrating_folds_a_temperature_into_the_head(rows, tmp_path, method):
     texts, labels = rows
     classifier = TextClassifier(method=method, **SMALL).fit(texts, labels)
     logits, temperature = classifier.decision_function(texts), classifier.temperature_
-    fitted = TemperatureScaling().fit(logits, np.searchsorted(classifier.classes_, labels))
-    classifier.calibrate(texts, labels)
+    seen = logits.argmax(1)
+    seen[::4] = (seen[::4] + 1) % 3  # right on three rows of four: a finite temperature
+    fitted = TemperatureScaling().fit(logits, seen)
+    classifier.calibrate(texts, classifier.classes_[seen])
     np.testing.assert_allclose(classifier.predict_proba(texts), fitted.predict_proba(logits), atol=1e-6)
     assert (classifier.predict(texts) == classifier.classes_[logits.argmax(1)]).all()
     assert classifier.temperature_ == 1
@@ -97,3 +99,13 @@ def test_calibrating_takes_texts_and_labels_that_fit(rows):
     ):
         with pytest.raises(InputError, match=words):
             classifier.calibrate(*arguments)
+
+
+def test_rows_that_are_all_right_say_nothing_of_sureness(rows, caplog):
+    texts, labels = rows
+    classifier = TextClassifier(method="lp", **SMALL).fit(texts, labels)
+    guessed = classifier.predict(texts)
+    before = classifier.predict_proba(texts)
+    classifier.calibrate(texts, guessed)
+    assert "its temperature stays 1" in caplog.text
+    np.testing.assert_array_equal(classifier.predict_proba(texts), before)

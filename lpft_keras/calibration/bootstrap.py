@@ -1,7 +1,7 @@
 """How far a measured number may be off by chance: bootstrap confidence intervals for any metric."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Interval:
     value: float
     low: float
     high: float
-    samples: np.ndarray
+    samples: np.ndarray = field(repr=False)
 
 
 def bootstrap_interval(

@@ -82,7 +82,8 @@ def checked_probabilities(probabilities: Any) -> np.ndarray:
                 raise InputError(f"probabilities hold NaN or infinity, first in row {start + at}")
             what = f"holds {wrong.min():g}" if wrong.min() < 0 else f"sums to {wrong.sum():.6g}"
             raise InputError(
-                f"row {start + at} of probabilities is no distribution, it {what}; for logits, take their softmax first"
+                f"row {start + at} of probabilities is no distribution, it {what}; take the softmax of logits, and "
+                "divide rounded probabilities by their row's sum"
             )
     return array
 

@@ -13,6 +13,8 @@ from lpft_keras.errors import InputError
 from lpft_keras.figures import new_figure
 
 _ACCURACY, _GAP, _BAND = "#4477aa", "#cc6677", "#222222"
+_FEW = 5
+"""Bins of fewer rows are drawn pale: their accuracy says little, and a bootstrap of equal rows shows no doubt."""
 
 
 @dataclass
@@ -129,19 +131,31 @@ class ReliabilityDisplay:
             self.plot(figure.subplots(2, 1, sharex=True, height_ratios=(3, 1)))
             _legend(figure, self.axes_, columns=2)
             return self
+        from matplotlib.colors import to_rgba
+
         diagram, histogram = axes
         held, filled = self.bins, self.bins.filled
         left, width = held.edges[:-1][filled], np.diff(held.edges)[filled]
         accuracy, confidence = held.accuracy[filled], held.confidence[filled]
+        few = held.count[filled] < _FEW
         bars = {"width": width, "align": "edge", "edgecolor": "white", "linewidth": 0.6}
-        diagram.bar(left, accuracy, color=_ACCURACY, label="accuracy", **bars)
-        diagram.bar(
+        drawn = diagram.bar(left, accuracy, color=_ACCURACY, **bars)
+        gaps = diagram.bar(
             left,
             confidence - accuracy,
             bottom=accuracy,
-            label="gap to confidence",
-            **bars | {"color": _GAP, "alpha": 0.45, "hatch": "////", "edgecolor": _GAP},
+            **bars | {"color": to_rgba(_GAP, 0.3), "hatch": "////", "edgecolor": _GAP},
         )
+        for bar, gap, pale, under in zip(drawn, gaps, few, accuracy > confidence, strict=True):
+            if pale:
+                bar.set_facecolor(to_rgba(_ACCURACY, 0.4))
+            if under:  # the gap lies on the bar, whose colour stays seen
+                gap.set_facecolor("none")
+        # The legend's bars, whatever colour the first bins have.
+        diagram.bar([0], [0], color=_ACCURACY, label="accuracy")
+        if few.any():
+            diagram.bar([0], [0], color=to_rgba(_ACCURACY, 0.4), label=f"accuracy, fewer than {_FEW} rows")
+        diagram.bar([0], [0], color=to_rgba(_GAP, 0.3), hatch="////", edgecolor=_GAP, label="gap to confidence")
         if self.band is not None:
             low, high = self.band[:, filled]
             middle = left + width / 2
@@ -150,7 +164,7 @@ class ReliabilityDisplay:
             )
             for end in (low, high):
                 diagram.hlines(end, middle - width / 5, middle + width / 5, color=_BAND, linewidth=1.1, zorder=3)
-        diagram.plot([0, 1], [0, 1], color="#555555", linestyle="--", linewidth=0.9, zorder=2)
+        diagram.plot([0, 1], [0, 1], color="#555555", linestyle="--", linewidth=0.9, zorder=2, label="as sure as right")
         diagram.set(xlim=(0, 1), ylim=(0, 1), title=self.name or "")
         diagram.text(
             0.03,
@@ -159,6 +173,7 @@ class ReliabilityDisplay:
             transform=diagram.transAxes,
             ha="left",
             va="top",
+            zorder=5,
             bbox={"facecolor": "white", "edgecolor": "#bbbbbb", "boxstyle": "round,pad=0.3", "alpha": 0.9},
         )
         histogram.bar(left, held.shares, color="#999999", **bars)
@@ -166,7 +181,10 @@ class ReliabilityDisplay:
             (held.shares @ accuracy, "-", "accuracy of all rows"),
             (held.shares @ confidence, ":", "mean confidence"),
         ):
-            histogram.axvline(value, color=_BAND, linestyle=line, linewidth=1.2, label=label)
+            colour = _ACCURACY if line == "-" else _GAP
+            histogram.axvline(value, color=colour, linestyle=line, linewidth=1.8, label=label)
+        ticks = np.linspace(0, 1, 6)
+        histogram.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         histogram.set(xlabel="confidence", ylabel="share of rows", ylim=(0, None))
         diagram.set(ylabel="accuracy")
         self.figure_, self.axes_ = diagram.figure, (diagram, histogram)

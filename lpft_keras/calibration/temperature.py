@@ -35,6 +35,7 @@ class TemperatureScaling(Scaling):
             finite optimum (all predictions are right, say) it is exp(-7) or exp(7) times the logits' spread, which is
             logged; logits that are all equal have temperature 1.
         n_iter_: Steps taken.
+        finite_: Whether the rows have a finite optimum; Adam does not tell.
 
     Example:
         >>> scaling = TemperatureScaling().fit(validation_logits, validation_labels)
@@ -50,7 +51,8 @@ class TemperatureScaling(Scaling):
     def _fit(self, logits: np.ndarray, labels: np.ndarray) -> None:
         if self.solver not in _SOLVERS:
             raise unknown_name("solver", self.solver, _SOLVERS)
-        self.temperature_, self.n_iter_ = (_exact if self.solver == "exact" else _adam)(logits, labels)
+        solve = _exact if self.solver == "exact" else _adam
+        self.temperature_, self.n_iter_, self.finite_ = solve(logits, labels)
 
     def _scaled(self, logits: np.ndarray) -> np.ndarray:
         return softmax(logits / self.temperature_, axis=1)
@@ -61,11 +63,11 @@ def _slope(beta: float, logits: np.ndarray, own: np.ndarray) -> float:
     return float(((softmax(beta * logits, axis=1) * logits).sum(axis=1) - own).mean())
 
 
-def _exact(logits: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
+def _exact(logits: np.ndarray, labels: np.ndarray) -> tuple[float, int, bool]:
     centred = logits - logits.mean(axis=1, keepdims=True)
     spread = float(np.sqrt(np.square(centred).mean()))
     if spread == 0:
-        return 1.0, 0
+        return 1.0, 0, False
     centred /= spread
     own = centred[np.arange(len(labels)), labels]
 
@@ -75,15 +77,15 @@ def _exact(logits: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
     low, high = _LOG_BOUNDS
     if slope(low) <= 0:
         log.warning("no finite temperature: %d rows all want surer predictions, as where every one is right", len(own))
-        return spread * math.exp(low), 1
+        return spread * math.exp(low), 1, False
     if slope(high) >= 0:
         log.warning("no finite temperature: the logits say nothing about the labels of these %d rows", len(own))
-        return spread * math.exp(high), 2
+        return spread * math.exp(high), 2, False
     root, info = brentq(slope, low, high, xtol=1e-14, rtol=1e-14, full_output=True)
-    return spread * math.exp(root), info.iterations
+    return spread * math.exp(root), info.iterations, True
 
 
-def _adam(logits: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
+def _adam(logits: np.ndarray, labels: np.ndarray) -> tuple[float, int, bool]:
     rows = np.arange(len(labels))
     own = logits[rows, labels]
     temperature = best = 1.0
@@ -99,4 +101,4 @@ def _adam(logits: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
         second = 0.999 * second + 0.001 * gradient**2
         change = (first / (1 - 0.9**step)) / (math.sqrt(second / (1 - 0.999**step)) + 1e-8)
         temperature = max(temperature - _RATE * change, _RATE)
-    return best, step
+    return best, step, True

@@ -35,10 +35,13 @@ def _subparser(parser: argparse.ArgumentParser, command: str | None) -> argparse
     return parser
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser, default_method: str = "lp-ft") -> None:
     """Add what says which model on which rows."""
     parser.add_argument(
-        "--method", action="append", metavar="M", help=f"{', '.join(METHODS)} or all; may be repeated (default: lp-ft)"
+        "--method",
+        action="append",
+        metavar="M",
+        help=f"{', '.join(METHODS)} or all; may be repeated (default: {default_method})",
     )
     parser.add_argument(
         "--backbone",

@@ -2,12 +2,15 @@
 
 import argparse
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.results import RunResult
 from lpft_keras.storage import as_json, slug
+
+log = logging.getLogger(__name__)
 
 # The names of `calibration.SCALINGS`, which help shows without importing what fits them.
 _SCALINGS = ("temperature", "vector", "matrix", "dirichlet", "platt", "isotonic", "histogram", "beta")
@@ -22,7 +25,8 @@ def add_calibrate(commands) -> None:
         "sources",
         nargs="+",
         metavar="RUN_DIRECTORY|FILE",
-        help="finished runs; or .npz (labels, and logits or probabilities), .csv (label, one column of logits a class)",
+        help="finished runs, or folders of them; or .npz (labels, and logits or probabilities) or .csv (label, and one "
+        "column of logits or probabilities a class, nothing else)",
     )
     command.add_argument(
         "--method", default="temperature", metavar="M", help=f"{', '.join(_SCALINGS)} (default: temperature)"
@@ -33,7 +37,11 @@ def add_calibrate(commands) -> None:
         metavar="FILE",
         help="of files: what the scaling is fitted on (default: five-fold cross-fitting)",
     )
-    command.add_argument("--plot", metavar="FILE", help="reliability diagrams before and after: .png, .svg or .pdf")
+    command.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="reliability diagrams before and after, .png, .svg or .pdf; for several methods or files one each",
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object a source, and nothing else")
     command.set_defaults(call=_calibrate)
 
@@ -49,6 +57,8 @@ def _calibrate(parsed: argparse.Namespace) -> int:
         check_figures(parsed.plot)
     files = [source for source in parsed.sources if not Path(source).is_dir()]
     runs = _runs([source for source in parsed.sources if Path(source).is_dir()])
+    if files and parsed.split != "test":
+        raise InputError("--split is for runs; a file holds the rows that are measured")
     if runs and parsed.validation:
         raise InputError("--validation is for files; a run's own validation rows fit its scaling")
     kinds = [
@@ -68,6 +78,7 @@ def _calibrate(parsed: argparse.Namespace) -> int:
         for name, scored in kinds:
             own = path if len(kinds) == 1 else path.with_stem(f"{path.stem}-{slug(name)}")
             save_figure(plot_scored(scored, name), own)
+            log.info("wrote %s", own)
     return 0
 
 

@@ -75,7 +75,7 @@ def add_head_norm(commands) -> None:
         "head-norm", help="scale the head before fine-tuning, and see how far features move", allow_abbrev=False
     )
     command.add_argument("task", metavar="TASK", help='a task: see "lpft-keras tasks"')
-    add_model_arguments(command)
+    add_model_arguments(command, default_method="all that fine-tune")
     add_training_arguments(command)
     command.add_argument(
         "--head-scale",

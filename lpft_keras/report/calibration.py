@@ -1,9 +1,10 @@
 """Calibration before and after scaling, of runs or of anybody's logits (Tables 3, 14 and 15)."""
 
 import csv
+import logging
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from lpft_keras.errors import InputError, first_line, unknown_name
 from lpft_keras.results import RunResult
 from lpft_keras.storage import read_arrays
 
+log = logging.getLogger(__name__)
+
 _FOLDS = 5
 
 
@@ -41,6 +44,7 @@ class Scored:
         labels: Class ids, [rows].
         before: Probabilities, float64 [rows, classes].
         after: The same, scaled.
+        run: Task, method, backbone and seed, of a run.
     """
 
     source: str
@@ -51,6 +55,7 @@ class Scored:
     labels: np.ndarray
     before: np.ndarray
     after: np.ndarray
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     def measures(self) -> dict[str, dict[str, float]]:
         """Return accuracy, ECE, MCE, Brier score and NLL, "before" and "after"; fractions, 15 bins, NLL in nats."""
@@ -60,6 +65,7 @@ class Scored:
         """Return what `--json` prints."""
         return {
             "source": self.source,
+            **self.run,
             "split": self.split,
             "rows": len(self.labels),
             "scaling": self.scaling,
@@ -96,7 +102,10 @@ def score_run(result: RunResult, scaling: str = "temperature", split: str = "tes
     predictions = result.predictions
     if split not in predictions:
         raise unknown_name(f"split of {result.directory}", split, predictions)
-    return _fitted_elsewhere(str(result.directory), split, scaling, predictions["validation"], predictions[split])
+    if split == "validation":
+        raise InputError("the validation rows fit the scaling, so they can't measure it; take another split")
+    scored = _fitted_elsewhere(str(result.directory), split, scaling, predictions["validation"], predictions[split])
+    return replace(scored, run={name: result.summary[name] for name in ("task", "method", "backbone", "seed")})
 
 
 def score_file(
@@ -157,8 +166,9 @@ def plot_scored(scored: Sequence[Scored], name: str) -> Any:
         InputError: Matplotlib is not installed.
     """
     labels = np.concatenate([part.labels for part in scored])
+    pooled = f" ({len(scored)} runs pooled)" if len(scored) > 1 else ""
     panels = {
-        f"{name}: before": np.concatenate([part.before for part in scored]),
+        f"{name}{pooled}: before": np.concatenate([part.before for part in scored]),
         f"after {scored[0].scaling} scaling": np.concatenate([part.after for part in scored]),
     }
     return ReliabilityDisplay.compare(panels, labels)
@@ -211,13 +221,12 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | No
         return _read_csv(path), None
     arrays = read_arrays(path)
     if arrays is None:
-        raise InputError(f"{path} is damaged, or no .npz file of plain arrays")
+        raise InputError(f"{path} is damaged, or neither .npz (plain arrays) nor .csv")
     if "labels" in arrays and ("logits" in arrays or "probabilities" in arrays):
-        logits = arrays["logits"] if "logits" in arrays else logits_of(arrays["probabilities"])
-        return _checked(path, logits, arrays["labels"]), None
+        return _checked(path, arrays["labels"], arrays.get("logits"), arrays.get("probabilities")), None
     wanted = [f"{split}/{part}" for split in ("validation", "test") for part in ("logits", "labels")]
     if all(name in arrays for name in wanted):
-        parts = [_checked(path, arrays[f"{s}/logits"], arrays[f"{s}/labels"]) for s in ("test", "validation")]
+        parts = [_checked(path, arrays[f"{s}/labels"], arrays[f"{s}/logits"]) for s in ("test", "validation")]
         return parts[0], parts[1]
     raise InputError(
         f"{path} holds {', '.join(arrays) or 'nothing'}; wanted are labels with logits or probabilities (or "
@@ -225,12 +234,16 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | No
     )
 
 
-def _checked(path: Path, logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def _checked(
+    path: Path, labels: np.ndarray, logits: np.ndarray | None, probabilities: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the rows of a file, with logits of probabilities where it holds those; errors name the file."""
     try:
-        negative_log_likelihood(logits, labels)
+        given = logits_of(probabilities) if logits is None else logits
+        negative_log_likelihood(given, labels)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return {"logits": np.asarray(logits, np.float64), "labels": labels}
+    return {"logits": np.asarray(given, np.float64), "labels": labels}
 
 
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
@@ -241,6 +254,8 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} can't be read as CSV in UTF-8: {first_line(error)}") from error
     if not rows or rows[0].count("label") != 1 or len(rows[0]) < 3:
         raise InputError(f'{path} needs a header with one column "label" and a column of logits for each class')
+    if not all(name.strip() for name in rows[0]):
+        raise InputError(f"{path} has a column without a name, such as pandas writes for its index; leave it out")
     at = rows[0].index("label")
     logits, labels = [], []
     for number, row in enumerate(rows[1:], start=2):
@@ -255,4 +270,8 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
             raise InputError(f"line {number} of {path}: {error}; labels are class ids, all else is logits") from error
     if not labels:
         raise InputError(f"{path} holds a header and no rows")
-    return _checked(path, np.array(logits), np.array(labels, np.int64))
+    values, ids = np.array(logits), np.array(labels, np.int64)
+    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-4):
+        log.info("%s: every row sums to 1, so its columns are taken for probabilities", path)
+        return _checked(path, ids, None, values)
+    return _checked(path, ids, values)

@@ -119,8 +119,10 @@ def plot_head_norm(points: Sequence[HeadNormPoint], title: str = "") -> Any:
             axes.fill_between(x, change - error, change + error, color=colour, alpha=0.2, linewidth=0)
         axes.set_xscale("log")
         axes.set_ylim(bottom=0)
-    left.set(xlabel="scale of the head", ylabel="feature change")
+    runs = sorted({point.runs for point in points})
+    seeds = f"{runs[0]} to {runs[-1]} runs a point" if len(runs) > 1 else f"{runs[0]} run{'s' * (runs[0] > 1)} a point"
+    left.set(xlabel="scale of the head", ylabel="feature change (mean distance)")
     right.set(xlabel="norm of the head before fine-tuning")
-    left.legend(frameon=False)
-    figure.suptitle(title, fontsize="medium")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.suptitle(f"{title}, {seeds}", fontsize="medium")
     return figure

@@ -25,6 +25,10 @@ class Represented:
 
     Attributes:
         directory: The run directory.
+        task: Name of the task.
+        method: Name of the method.
+        backbone: Name of the backbone.
+        seed: The run's seed.
         split: Which rows.
         cosine_similarity: CS(F), mean over pairs of rows.
         feature_change: Diff(F), mean distance from the pre-trained features.
@@ -38,6 +42,10 @@ class Represented:
     """
 
     directory: str
+    task: str
+    method: str
+    backbone: str
+    seed: int
     split: str
     cosine_similarity: float
     feature_change: float
@@ -76,6 +84,7 @@ def represent(result: RunResult, split: str = "test", *, ridge: float | None = N
     as_drawn = LinearProbe() not in get_method(settings["method"]) and settings["head_scale"] == 1
     return Represented(
         directory=str(result.directory),
+        **{name: result.summary[name] for name in ("task", "method", "backbone", "seed")},
         split=split,
         cosine_similarity=cosine_similarity(after),
         feature_change=feature_change(after, before),

@@ -17,7 +17,7 @@ OF_PROBABILITIES = [
     [
         ([[0.5, 0.6]], [0], "row 0 of probabilities is no distribution, it sums to 1.1"),
         ([[0.5, 0.5], [-0.1, 1.1]], [0, 0], "row 1 of probabilities is no distribution, it holds -0.1"),
-        ([[0.5, 0.5], [2.0, -3.0]], [0, 0], "take their softmax"),
+        ([[0.5, 0.5], [2.0, -3.0]], [0, 0], "take the softmax of logits"),
         ([[0.5, 0.5]], [2], r"labels must lie in 0\.\.1, found 2"),
         ([[0.5, 0.5]], [-1], r"labels must lie in 0\.\.1"),
         ([[0.5, 0.5]], [0, 1], r"labels must be of shape \(1,\)"),

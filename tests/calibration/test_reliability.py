@@ -56,3 +56,10 @@ def test_no_band_where_none_is_asked_for(rng):
     assert display.band is None
     with pytest.raises(InputError, match="unknown strategy 'quantiles'"):
         ReliabilityDisplay.from_predictions(p, y, strategy="quantiles")
+
+
+def test_bins_of_few_rows_are_pale():
+    p = np.array([[0.55, 0.45]] * 2 + [[0.95, 0.05]] * 30)
+    display = ReliabilityDisplay.from_predictions(p, np.zeros(32, int), 10).plot()
+    few, many = display.axes_[0].containers[0]
+    assert few.get_facecolor()[3] < many.get_facecolor()[3] == 1

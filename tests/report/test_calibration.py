@@ -23,6 +23,9 @@ def test_a_run_is_scaled_by_its_validation_rows(swept):
         assert measures["after"]["nll"] == pytest.approx(reference.negative_log_likelihood(np.log(after), labels))
         np.testing.assert_allclose(scored.before, before, atol=1e-9)
         assert measures["before"]["accuracy"] == measures["after"]["accuracy"] == result.metrics[split]["accuracy"]
+    assert scored.as_dict()["seed"] == result.summary["seed"]
+    with pytest.raises(InputError, match="fit the scaling, so they can't measure it"):
+        score_run(result, split="validation")
     with pytest.raises(InputError, match="did you mean 'test'"):
         score_run(result, split="tset")
 
@@ -55,6 +58,12 @@ def test_csv_and_probabilities_and_a_runs_own_file_are_read(foreign, swept, tmp_
     assert score_file(tmp_path / "foreign.csv").measures()["after"] == pytest.approx(expected["after"], rel=1e-4)
     np.savez(tmp_path / "p.npz", probabilities=reference.softmax(logits), labels=labels)
     assert score_file(tmp_path / "p.npz").measures()["after"] == pytest.approx(expected["after"], rel=1e-4)
+    lines = [
+        "label,a,b,c",
+        *(",".join(map(str, [y, *p])) for p, y in zip(reference.softmax(logits), labels, strict=True)),
+    ]
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    assert score_file(tmp_path / "p.csv").measures()["after"] == pytest.approx(expected["after"], rel=1e-4)
     result = swept[1][0]
     assert score_file(result.directory / "predictions.npz").measures() == score_run(result).measures()
 
@@ -86,7 +95,10 @@ def test_pictures_hold_all_seeds(swept):
     pytest.importorskip("matplotlib")
     scored = [score_run(result) for result in swept[1][:2]]
     figure = plot_scored(scored, "lp")
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["lp: before", "after temperature scaling"]
+    assert [axes.get_title() for axes in figure.axes[:2]] == [
+        "lp (2 runs pooled): before",
+        "after temperature scaling",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +110,7 @@ def test_pictures_hold_all_seeds(swept):
         ("a.csv", "label,x,y\n0,1,2\n0,two,3\n", "line 3"),
         ("a.csv", "label,x,y\n", "a header and no rows"),
         ("a.csv", "label,x,y\n7,1,2\n", r"a.csv: labels must lie in 0\.\.1"),
+        ("a.csv", ",label,x,y\n0,1,2,3\n", "a column without a name"),
         ("a.npz", "no zip", "damaged"),
         ("a.CSV", "x,y\n1,2\n", 'one column "label"'),
     ],
@@ -113,11 +126,14 @@ def test_arrays_of_other_names_and_too_few_rows_are_named(tmp_path):
     with pytest.raises(InputError, match="holds scores; wanted are labels"):
         score_file(tmp_path / "a.npz")
     np.save(tmp_path / "a.npy", np.zeros(3))
-    with pytest.raises(InputError, match=r"no \.npz file"):
+    with pytest.raises(InputError, match=r"neither \.npz"):
         score_file(tmp_path / "a.npy")
     (tmp_path / "latin.csv").write_bytes("label,é,y\n0,1,2\n".encode("latin-1"))
     with pytest.raises(InputError, match="CSV in UTF-8"):
         score_file(tmp_path / "latin.csv")
+    np.savez(tmp_path / "c.npz", probabilities=np.ones((3, 2)), labels=[0, 1, 0])
+    with pytest.raises(InputError, match=r"c\.npz: row 0 of probabilities"):
+        score_file(tmp_path / "c.npz")
     np.savez(tmp_path / "b.npz", logits=np.zeros((9, 2)), labels=np.zeros(9, int))
     with pytest.raises(InputError, match="9 rows, too few"):
         score_file(tmp_path / "b.npz")
