@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import product
 from typing import Any
 
 from lpft_keras.errors import InputError
@@ -45,15 +46,14 @@ def sweep(
     names = {field.name for field in fields(RunSettings)}
     settings: dict[str, Any] = {name: value for name, value in options.items() if name in names}
     settings |= {"task": task.name, "backbone": str(options.get("backbone") or task.backbone)}
-    for method in _several(methods, "methods"):
-        if fine_tuning(method) is None and any(scale != 1 for scale in _several(head_scales, "head_scales")):
-            log.info("%s has no fine-tuning stage before which its head would be scaled", method)
+    names_of_methods, scales = _several(methods, "methods"), _several(head_scales, "head_scales")
     chosen: dict[RunSettings, dict[str, Any]] = {}  # what comes to the same run is one
-    for method in _several(methods, "methods"):
-        for scale in _several(head_scales, "head_scales"):
-            for seed in _several(seeds, "seeds"):
-                own = {"method": method, "seed": seed, "head_scale": scale}
-                chosen.setdefault(RunSettings(**settings, **own), own)
+    for method, scale, seed in product(names_of_methods, scales, _several(seeds, "seeds")):
+        own = {"method": method, "seed": seed, "head_scale": scale}
+        chosen.setdefault(RunSettings(**settings, **own), own)
+    for method in names_of_methods:
+        if fine_tuning(method) is None and any(scale != 1 for scale in scales):
+            log.info("%s has no fine-tuning stage before which its head would be scaled", method)
     return _run_all(task, chosen, options)
 
 

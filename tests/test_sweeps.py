@@ -12,7 +12,7 @@ def test_the_cross_product_is_run_and_finished_runs_are_reused(tmp_path):
         ("lora", "seed_1-head_scale_2"),
         ("lora", "seed_1"),
     ]
-    again = list(sweep("demo", ["lp", "lora"], (1,), **options))
+    again = list(sweep("demo", iter(["lp", "lora"]), iter([1]), **options))  # what can be read only once will do
     assert [r.summary for r in again] == [r.summary for r in first]
 
 
