@@ -9,7 +9,7 @@ import lpft_keras
 
 
 @pytest.mark.parametrize(
-    "module", ["tensorflow", "keras", "tensorflow_datasets", "matplotlib", "sklearn", "jax", "torch"]
+    "module", ["numpy", "tensorflow", "keras", "tensorflow_datasets", "matplotlib", "sklearn", "jax", "torch"]
 )
 def test_importing_the_package_imports_nothing_heavy(module):
     code = f"import sys, lpft_keras, lpft_keras.cli; sys.exit({module!r} in sys.modules)"

@@ -63,8 +63,15 @@ def add_model_arguments(parser: argparse.ArgumentParser, default_method: str = "
     )
 
 
-def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+def add_training_arguments(parser: argparse.ArgumentParser, default_scales: str = "1") -> None:
     """Add what says how fine-tuning goes."""
+    parser.add_argument(
+        "--head-scale",
+        action="append",
+        type=float,
+        metavar="X",
+        help=f"multiply the head before fine-tuning; may be repeated (default: {default_scales})",
+    )
     parser.add_argument(
         "--epochs", type=int, default=10, metavar="E", help="passes over the training rows (default: 10)"
     )

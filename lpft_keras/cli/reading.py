@@ -5,10 +5,12 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.results import RunResult
-from lpft_keras.storage import as_json, slug
+
+if TYPE_CHECKING:
+    from lpft_keras.results import RunResult
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ def _calibrate(parsed: argparse.Namespace) -> int:
         raise unknown_name("scaling", parsed.method, _SCALINGS)
     from lpft_keras.figures import check_figures, save_figure
     from lpft_keras.report import groups, plot_scored, score_file, score_run
+    from lpft_keras.storage import as_json, slug
     from lpft_keras.tables import print_calibration
 
     if parsed.plot:
@@ -101,6 +104,7 @@ def add_representation(commands) -> None:
 
 def _representation(parsed: argparse.Namespace) -> int:
     from lpft_keras.report import groups, represent
+    from lpft_keras.storage import as_json
     from lpft_keras.tables import print_representation
 
     runs = _runs(parsed.runs)
@@ -117,8 +121,10 @@ def _representation(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _runs(directories: Sequence[str]) -> list[RunResult]:
+def _runs(directories: Sequence[str]) -> list["RunResult"]:
     """Return the runs of directories, those below a directory that is none itself too, all of one task and backbone."""
+    from lpft_keras.results import RunResult
+
     found: list[RunResult] = []
     seen: set[Path] = set()
     for directory in map(Path, directories):
@@ -134,7 +140,7 @@ def _runs(directories: Sequence[str]) -> list[RunResult]:
     return found
 
 
-def _title(runs: Sequence[RunResult], split: str) -> str:
+def _title(runs: Sequence["RunResult"], split: str) -> str:
     if not runs:
         return "calibration"
     return f"{runs[0].summary['task']} on {runs[0].summary['backbone']}, {split} rows"

@@ -15,7 +15,6 @@ from lpft_keras.cli.parser import (
 )
 from lpft_keras.errors import InputError
 from lpft_keras.methods import HEAD_SCALES, METHODS, fine_tuning
-from lpft_keras.storage import as_json, slug
 
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
@@ -29,13 +28,6 @@ def add_run(commands) -> None:
     run.add_argument("task", metavar="TASK", help='a task: see "lpft-keras tasks"')
     add_model_arguments(run)
     add_training_arguments(run)
-    run.add_argument(
-        "--head-scale",
-        action="append",
-        type=float,
-        metavar="X",
-        help="multiply the head before fine-tuning; may be repeated (default: 1)",
-    )
     add_output_arguments(run)
     run.set_defaults(call=_run)
 
@@ -56,6 +48,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _swept(parsed: argparse.Namespace, methods: list[str], scales: list[float]) -> Iterator["RunResult"]:
+    from lpft_keras.storage import as_json
     from lpft_keras.tasks import get_task
 
     get_task(parsed.task)
@@ -76,14 +69,7 @@ def add_head_norm(commands) -> None:
     )
     command.add_argument("task", metavar="TASK", help='a task: see "lpft-keras tasks"')
     add_model_arguments(command, default_method="all that fine-tune")
-    add_training_arguments(command)
-    command.add_argument(
-        "--head-scale",
-        action="append",
-        type=float,
-        metavar="X",
-        help="multiply the head before fine-tuning; may be repeated (default: 0.1 0.5 1 2 5 10 50 100)",
-    )
+    add_training_arguments(command, default_scales=" ".join(f"{scale:g}" for scale in HEAD_SCALES))
     command.add_argument("--plot", metavar="FILE", help="the figure (default: in the output directory)")
     add_output_arguments(command)
     command.set_defaults(call=_head_norm)
@@ -104,6 +90,7 @@ def _head_norm(parsed: argparse.Namespace) -> int:
     finally:
         if results:
             from lpft_keras.report import head_norm_points, plot_head_norm
+            from lpft_keras.storage import slug
             from lpft_keras.tables import print_head_norm
 
             points = head_norm_points(results)
@@ -138,6 +125,8 @@ def _ntk(parsed: argparse.Namespace) -> int:
         raise InputError("ntk takes either a run directory or --task (see lpft-keras ntk --help)")
     methods = asked_methods(parsed, _FINE_TUNING)
     show = False if parsed.json else None
+    from lpft_keras.storage import as_json
+
     with silent_start():
         from lpft_keras.kernels import run_ntk, run_ntk_of
     results = []
