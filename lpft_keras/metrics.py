@@ -18,8 +18,10 @@ from lpft_keras.errors import InputError
 class _Streaming(keras.metrics.Metric):
     """Sums over the rows, kept to twice float32's precision between batches."""
 
-    def __init__(self, shape: tuple[int, ...], from_logits: bool, name: str, dtype):
-        super().__init__(name=name, dtype=dtype)
+    default_name: str  # without it Keras would number the metrics of a class
+
+    def __init__(self, shape: tuple[int, ...], from_logits: bool, name: str | None, dtype):
+        super().__init__(name=name or self.default_name, dtype=dtype)
         self.from_logits = from_logits
         self._sums = self.add_variable(shape, "zeros", dtype="float32", name="sums")
         self._rest = self.add_variable(shape, "zeros", dtype="float32", name="rest")
@@ -121,7 +123,7 @@ def _share(part, whole):
 class _Binned(_Streaming):
     """The top label's bins."""
 
-    def __init__(self, bins: int, from_logits: bool, name: str, dtype):
+    def __init__(self, bins: int = 15, from_logits: bool = False, name: str | None = None, dtype=None):
         self.bins = whole_number(bins, "bins")
         self._edges = _edges(self.bins)
         super().__init__((2, self.bins), from_logits, name, dtype)
@@ -142,15 +144,14 @@ class ExpectedCalibrationError(_Binned):
     Args:
         bins: Number of equal-width bins over [0, 1].
         from_logits: Whether predictions are logits.
-        name: Name of the metric.
+        name: Name of the metric; None takes its class's in snake case.
         dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[ExpectedCalibrationError()])
     """
 
-    def __init__(self, bins: int = 15, from_logits: bool = False, name: str = "expected_calibration_error", dtype=None):
-        super().__init__(bins, from_logits, name, dtype)
+    default_name = "expected_calibration_error"
 
     def result(self):
         """Return the error of all rows seen, a fraction; 0 where there were none."""
@@ -165,15 +166,14 @@ class MaximumCalibrationError(_Binned):
     Args:
         bins: Number of equal-width bins over [0, 1].
         from_logits: Whether predictions are logits.
-        name: Name of the metric.
+        name: Name of the metric; None takes its class's in snake case.
         dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[MaximumCalibrationError()])
     """
 
-    def __init__(self, bins: int = 15, from_logits: bool = False, name: str = "maximum_calibration_error", dtype=None):
-        super().__init__(bins, from_logits, name, dtype)
+    default_name = "maximum_calibration_error"
 
     def result(self):
         """Return the error of all rows seen, a fraction; 0 where there were none."""
@@ -189,19 +189,21 @@ class ClassWiseCalibrationError(_Streaming):
         num_classes: Number of classes.
         bins: Number of equal-width bins over [0, 1].
         from_logits: Whether predictions are logits.
-        name: Name of the metric.
+        name: Name of the metric; None takes its class's in snake case.
         dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[ClassWiseCalibrationError(3)])
     """
 
+    default_name = "class_wise_calibration_error"
+
     def __init__(
         self,
         num_classes: int,
         bins: int = 15,
         from_logits: bool = False,
-        name: str = "class_wise_calibration_error",
+        name: str | None = None,
         dtype=None,
     ):
         self.num_classes = whole_number(num_classes, "num_classes", 2)
@@ -228,7 +230,7 @@ class ClassWiseCalibrationError(_Streaming):
 class _Mean(_Streaming):
     """A weighted mean over the rows."""
 
-    def __init__(self, from_logits: bool, name: str, dtype):
+    def __init__(self, from_logits: bool = False, name: str | None = None, dtype=None):
         super().__init__((2,), from_logits, name, dtype)
 
     def _measured(self, predictions, labels, weights):
@@ -249,15 +251,14 @@ class BrierScore(_Mean):
 
     Args:
         from_logits: Whether predictions are logits.
-        name: Name of the metric.
+        name: Name of the metric; None takes its class's in snake case.
         dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[BrierScore()])
     """
 
-    def __init__(self, from_logits: bool = False, name: str = "brier_score", dtype=None):
-        super().__init__(from_logits, name, dtype)
+    default_name = "brier_score"
 
     def _row(self, predictions, labels):
         targets = ops.one_hot(labels, predictions.shape[1], dtype="float32")
@@ -270,15 +271,14 @@ class NegativeLogLikelihood(_Mean):
 
     Args:
         from_logits: Whether predictions are logits; with probabilities, zeros are taken as float32's least number.
-        name: Name of the metric.
+        name: Name of the metric; None takes its class's in snake case.
         dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", loss, metrics=[NegativeLogLikelihood(from_logits=True)])
     """
 
-    def __init__(self, from_logits: bool = False, name: str = "negative_log_likelihood", dtype=None):
-        super().__init__(from_logits, name, dtype)
+    default_name = "negative_log_likelihood"
 
     def _row(self, predictions, labels):
         if self.from_logits:
@@ -294,15 +294,14 @@ class Overconfidence(_Mean):
 
     Args:
         from_logits: Whether predictions are logits.
-        name: Name of the metric.
+        name: Name of the metric; None takes its class's in snake case.
         dtype: Keras' dtype of the metric; sums and result are float32 whatever it is.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy", metrics=[Overconfidence()])
     """
 
-    def __init__(self, from_logits: bool = False, name: str = "overconfidence", dtype=None):
-        super().__init__(from_logits, name, dtype)
+    default_name = "overconfidence"
 
     def _row(self, predictions, labels):
         confidence, hits = _top(self._probabilities(predictions), labels)

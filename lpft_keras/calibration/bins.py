@@ -52,13 +52,13 @@ class Bins:
         return float(np.abs(self.gaps).max())
 
 
-def bin_edges(values: np.ndarray, bins: Any, strategy: str = "uniform") -> np.ndarray:
+def bin_edges(bins: Any, strategy: str = "uniform", values: np.ndarray | None = None) -> np.ndarray:
     """Return the edges of bins, float64 [bins + 1].
 
     Args:
-        values: What shall be sorted, in [0, 1].
         bins: How many.
         strategy: "uniform" for equal width, "quantile" for equally many values, as far as equal values allow.
+        values: What shall be sorted, in [0, 1]; needed for "quantile".
 
     Returns:
         Rising edges from 0 to 1.
@@ -68,6 +68,7 @@ def bin_edges(values: np.ndarray, bins: Any, strategy: str = "uniform") -> np.nd
     """
     edges = np.linspace(0, 1, whole_number(bins, "bins") + 1)
     if strategy == "quantile":
+        assert values is not None, "quantiles are those of values"
         edges[1:-1] = np.quantile(values, edges[1:-1])
     elif strategy != "uniform":
         raise unknown_name("strategy", strategy, ("uniform", "quantile"))
@@ -118,4 +119,4 @@ def reliability_bins(probabilities: Any, labels: Any, bins: int = 15, *, strateg
     """
     whole_number(bins, "bins")
     confidence, correct = top_label(probabilities, labels)
-    return fill(confidence, correct, bin_edges(confidence, bins, strategy))
+    return fill(confidence, correct, bin_edges(bins, strategy, confidence))

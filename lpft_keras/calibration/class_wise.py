@@ -30,13 +30,12 @@ def class_wise_calibration_error(probabilities: Any, labels: Any, bins: int = 15
         >>> round(class_wise_calibration_error(np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1])), 4)
         0.4
     """
-    whole_number(bins, "bins")
+    edges = bin_edges(bins)
     probabilities = checked_probabilities(probabilities)
     labels = checked_labels(labels, probabilities)
     errors = []
     for k in range(probabilities.shape[1]):
-        values = probabilities[:, k].astype(np.float64)
-        errors.append(fill(values, labels == k, bin_edges(values, bins)).expected_error)
+        errors.append(fill(probabilities[:, k].astype(np.float64), labels == k, edges).expected_error)
     return float(np.mean(errors))
 
 

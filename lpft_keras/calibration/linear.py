@@ -51,7 +51,7 @@ class VectorScaling(Scaling):
         start = np.concatenate([np.full(classes, scale), mean])  # the logits as they are
         options = {"gtol": 1e-10, "ftol": 1e-15, "maxiter": 5000, "maxfun": 20000}
         found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
-        if found.size and ((standard * found[:classes] + found[classes:]).argmax(axis=1) == labels).all():
+        if ((standard * found[:classes] + found[classes:]).argmax(axis=1) == labels).all():
             log.warning("vector scaling separates these %d rows: there is no finite optimum", count)
         self.weights_ = found[:classes] / scale
         self.bias_ = found[classes:] - self.weights_ * mean

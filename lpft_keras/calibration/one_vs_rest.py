@@ -8,6 +8,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from lpft_keras.arrays import whole_number
+from lpft_keras.calibration.bins import bin_edges
 from lpft_keras.calibration.scaling import Scaling, require_all_classes
 from lpft_keras.errors import InputError
 
@@ -127,8 +128,7 @@ class HistogramBinning(OneVsRest):
         return fitted.transform((np.arange(bins) + 0.5) / bins)
 
     def _apply_one(self, numbers: np.ndarray, odds: np.ndarray) -> np.ndarray:
-        edges = np.linspace(0, 1, len(numbers) + 1)[1:-1]
-        return numbers[np.searchsorted(edges, expit(odds), side="left")]
+        return numbers[np.searchsorted(bin_edges(len(numbers))[1:-1], expit(odds), side="left")]
 
 
 class BetaCalibration(OneVsRest):

@@ -78,7 +78,7 @@ class ReliabilityDisplay:
         whole_number(bins, "bins")
         resamples, level = whole_number(resamples, "resamples", 0), real_number(level, "level", 0, 1)
         confidence, correct = top_label(probabilities, labels)
-        edges = bin_edges(confidence, bins, strategy)
+        edges = bin_edges(bins, strategy, confidence)
         band = _band(confidence, correct, edges, resamples, level, seed) if resamples else None
         return cls(fill(confidence, correct, edges), band, level, name)
 

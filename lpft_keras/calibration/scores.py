@@ -7,7 +7,6 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.isotonic import isotonic_regression
 
-from lpft_keras.arrays import as_array
 from lpft_keras.calibration.inputs import checked_labels, checked_logits, checked_probabilities
 
 
@@ -30,8 +29,15 @@ def brier_score(probabilities: Any, labels: Any) -> float:
         >>> round(brier_score(np.array([[0.8, 0.2]]), np.array([0])), 3)
         0.08
     """
-    probabilities = checked_probabilities(probabilities).astype(np.float64)
-    labels = checked_labels(labels, probabilities)
+    return _brier(*_checked(probabilities, labels))
+
+
+def _checked(probabilities: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    checked = checked_probabilities(probabilities).astype(np.float64)
+    return checked, checked_labels(labels, checked)
+
+
+def _brier(probabilities: np.ndarray, labels: np.ndarray) -> float:
     own = probabilities[np.arange(len(labels)), labels]
     return float((np.square(probabilities).sum(axis=1) - 2 * own + 1).mean())
 
@@ -54,7 +60,8 @@ def class_mean_brier_score(probabilities: Any, labels: Any) -> float:
         >>> round(class_mean_brier_score(np.array([[0.8, 0.2]]), np.array([0])), 3)
         0.04
     """
-    return brier_score(probabilities, labels) / as_array(probabilities, "probabilities").shape[1]
+    probabilities, labels = _checked(probabilities, labels)
+    return _brier(probabilities, labels) / probabilities.shape[1]
 
 
 @dataclass(frozen=True)
@@ -99,9 +106,8 @@ def brier_decomposition(probabilities: Any, labels: Any) -> BrierDecomposition:
         >>> round(parts.calibration, 3), round(parts.refinement, 3)
         (0.25, 0.25)
     """
-    total = brier_score(probabilities, labels)
-    probabilities = checked_probabilities(probabilities).astype(np.float64)
-    labels = checked_labels(labels, probabilities)
+    probabilities, labels = _checked(probabilities, labels)
+    total = _brier(probabilities, labels)
     refinement = uncertainty = 0.0
     for k, values in enumerate(probabilities.T):
         hits = (labels == k).astype(np.float64)
