@@ -15,14 +15,14 @@ import numpy as np
 import lpft_keras
 from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.errors import InputError
-from lpft_keras.evaluation import METRICS, evaluate
+from lpft_keras.evaluation import METRICS, evaluate, evaluate_features
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import TextBackbone, check_backbone, load_backbone
 from lpft_keras.models.classifier import get_head
 from lpft_keras.models.encoding import Tokens, encode
 from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
-from lpft_keras.representation import feature_change, head_norm
+from lpft_keras.representation import head_norm
 from lpft_keras.results import RunResult, environment, write_history
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import cached_arrays, fingerprint, read_json, write_arrays, write_json
@@ -220,7 +220,7 @@ def _run(
         labels = tokens[name].labels
         features[f"{name}/features"], features[f"{name}/pretrained"] = pooled, trained.pretrained[name]
         predictions[f"{name}/logits"], predictions[f"{name}/labels"] = logits, labels
-        metrics[name] = evaluate(logits, labels) | {"feature_change": feature_change(pooled, trained.pretrained[name])}
+        metrics[name] = evaluate(logits, labels) | evaluate_features(pooled, trained.pretrained[name], labels)
     _warn_if_collapsed(predictions["validation/logits"], predictions["validation/labels"])
     scaling = TemperatureScaling().fit(predictions["validation/logits"], predictions["validation/labels"])
     write_arrays(directory / "predictions.npz", predictions)

@@ -72,6 +72,20 @@ def macro_f1(predicted, labels):
     return sum(scores) / len(scores)
 
 
+def f1(predicted, labels):
+    hits = sum(p == y == 1 for p, y in zip(predicted, labels, strict=True))
+    return 2 * hits / (sum(predicted) + sum(labels))
+
+
+def matthews_correlation(predicted, labels):
+    """Return the correlation of the indicator of every class in predictions and labels, all classes together."""
+    classes = sorted(set(labels) | set(predicted))
+    guessed = np.array([[p == k for k in classes] for p in predicted], float)
+    true = np.array([[y == k for k in classes] for y in labels], float)
+    guessed, true = guessed - guessed.mean(0), true - true.mean(0)
+    return (guessed * true).sum() / math.sqrt((guessed**2).sum() * (true**2).sum())
+
+
 def logistic_gradient(features, labels, kernel, bias, strength):
     """Return the gradient of C * sum of the cross-entropies + ||V||^2 / 2 with respect to kernel and bias."""
     p = softmax(features @ kernel + bias)

@@ -10,7 +10,7 @@ from keras import ops
 import lpft_keras
 from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.errors import InputError
-from lpft_keras.evaluation import evaluate
+from lpft_keras.evaluation import evaluate, evaluate_features
 from lpft_keras.methods import METHODS
 from lpft_keras.models.backbones import load_backbone
 from lpft_keras.models.classifier import get_head, scale_head, set_head
@@ -72,7 +72,9 @@ def test_metrics_are_those_of_the_predictions(runs, method):
     for split, part in result.predictions.items():
         np.testing.assert_array_equal(part["labels"], data.evaluated()[split].labels)
         change = feature_change(result.features[split], result.pretrained_features[split])
-        assert result.metrics[split] == evaluate(part["logits"], part["labels"]) | {"feature_change": change}
+        features = result.features[split], result.pretrained_features[split], part["labels"]
+        assert result.metrics[split] == evaluate(part["logits"], part["labels"]) | evaluate_features(*features)
+        assert result.metrics[split]["feature_change"] == change
         assert result.features[split].shape[0] == len(part["labels"])
         assert (change == 0) == (method == "lp")
     validation = result.predictions["validation"]
@@ -87,10 +89,30 @@ def test_evaluate_equals_the_slow_twins(rng):
     metrics = evaluate(logits, labels)
     assert metrics["accuracy"] == pytest.approx(np.mean([np.argmax(r) == y for r, y in zip(p, labels, strict=True)]))
     assert metrics["macro_f1"] == pytest.approx(reference.macro_f1(p.argmax(1).tolist(), labels.tolist()))
+    assert "f1" not in metrics
+    assert metrics["matthews_correlation"] == pytest.approx(
+        reference.matthews_correlation(p.argmax(1).tolist(), labels.tolist())
+    )
     assert metrics["ece"] == pytest.approx(reference.expected_calibration_error(p, labels))
     assert metrics["mce"] == pytest.approx(reference.maximum_calibration_error(p, labels))
     assert metrics["nll"] == pytest.approx(reference.negative_log_likelihood(logits, labels))
     assert metrics["brier"] == pytest.approx(reference.brier_score(p, labels))
+
+
+def test_two_classes_have_an_f1_score_and_a_matthews_correlation(rng):
+    logits, labels = rng.normal(size=(90, 2)), rng.integers(0, 2, 90)
+    guesses = logits.argmax(1).tolist()
+    metrics = evaluate(logits, labels)
+    assert metrics["f1"] == pytest.approx(reference.f1(guesses, labels.tolist()))
+    assert metrics["matthews_correlation"] == pytest.approx(reference.matthews_correlation(guesses, labels.tolist()))
+    assert evaluate(np.eye(2)[[1] * 90], labels)["matthews_correlation"] == 0
+
+
+def test_measures_that_rows_do_not_allow_are_no_numbers(rng):
+    features = rng.normal(size=(6, 4))
+    measures = evaluate_features(features, features, np.zeros(6, int))
+    assert np.isnan(measures["fisher_discriminant_ratio"])
+    assert measures["feature_change"] == 0
 
 
 @pytest.mark.parametrize("method", METHODS)
