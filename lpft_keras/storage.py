@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from lpft_keras.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -98,19 +103,40 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
+def write_rows(path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Write an `.npy` file atomically, its rows part by part, so that they need not fit into memory.
+
+    Args:
+        path: Where the file shall be.
+        parts: The rows, in order.
+        shape: Shape of them all.
+        dtype: Their dtype.
+    """
+
+    def write(file: IO[bytes]) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype).data)
+
+    write_atomically(path, write)
+
+
 def slug(name: str) -> str:
     """Return a name that is one file or folder, whatever the handle or path it came from."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "unnamed"
 
 
 def fingerprint(parts: Iterable[object]) -> str:
-    """Return a short hexadecimal hash of strings, numbers and arrays, in order."""
+    """Return a short hexadecimal hash of strings, bytes, numbers and arrays, in order."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, np.ndarray):
             kind = part.dtype.name if part.dtype.kind == "V" else part.dtype.str  # bfloat16 is of no kind of NumPy's
             head = f"{kind}{part.shape}".encode()
             body = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
+        elif isinstance(part, bytes):
+            head, body = b"bytes", memoryview(part)
         else:
             head, body = type(part).__name__.encode(), memoryview(repr(part).encode())
         digest.update(f"{len(head)}:{len(body)}:".encode() + head)
@@ -124,8 +150,36 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold a file for this process while it is made or looked at; others wait. A dead process gives it back.
+
+    Args:
+        path: The file, which need not be there; the lock lies in the folder `locks` beside it.
+
+    Raises:
+        InputError: The folder can't be written.
+    """
+    lock = FileLock(path.parent / "locks" / f"{path.name}.lock")
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for another process that makes %s", path.name)
+            lock.acquire()
+    except OSError as error:
+        raise InputError(f"can't write {lock.lock_file}: {error.strerror}; choose another output directory") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def cached_arrays(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Return the arrays of a cache file, making and writing them where it is missing or damaged.
+
+    Of several processes that want it, one makes it.
 
     Args:
         path: The cache file; its name must hold a hash of all that the arrays depend on.
@@ -134,8 +188,9 @@ def cached_arrays(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> d
     Returns:
         The arrays by name.
     """
-    arrays = read_arrays(path)
-    if arrays is None:
-        arrays = dict(make())
-        write_arrays(path, arrays)
+    with claimed(path):
+        arrays = read_arrays(path)
+        if arrays is None:
+            arrays = dict(make())
+            write_arrays(path, arrays)
     return arrays

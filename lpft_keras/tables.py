@@ -51,12 +51,14 @@ def print_tasks(tasks: Sequence["Task"]) -> None:
     Args:
         tasks: The tasks.
     """
+    from lpft_keras.tasks.sources import official_files
+
     table = Table(box=box.SIMPLE_HEAVY, pad_edge=False)
     for name in ("task", "labels", "text", "metric", "where from"):
         table.add_column(name, overflow="fold")
     for task in tasks:
-        files = "--data-dir: " + ", ".join(task.files.values()) if task.files else "generated"
-        sources = [f"TFDS {task.tfds}", files] if task.tfds else [files]
+        sources = [f"TFDS {task.tfds}"] if task.tfds else []
+        sources += [f"--data-dir: {official_files(task)}"] if task.files else ["generated"]
         cells = (task.name, "\n".join(task.labels), "\n".join(task.template), task.metric, "\n".join(sources))
         table.add_row(*map(escape, cells))
     Console().print(table)

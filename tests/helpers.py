@@ -37,8 +37,8 @@ def small_tokens(rng, rows, segments=False):
     """Return tokens of random lengths; padding is filled with garbage that no result may depend on."""
     ids = rng.integers(3, 50, (rows, MAX_LENGTH)).astype("int32")
     lengths = rng.integers(4, MAX_LENGTH + 1, rows).astype("int32")
-    segment_ids = (np.arange(MAX_LENGTH) > 5).astype("int32") * np.ones((rows, 1), "int32") if segments else None
-    return Tokens(ids, segment_ids, lengths, np.zeros(rows, bool))
+    second = np.minimum(lengths, 6) if segments else None
+    return Tokens(ids, lengths, np.zeros(rows, bool), second)
 
 
 def small_data(rng, rows, classes=3):

@@ -50,11 +50,14 @@ def test_json_is_one_object_a_run_and_nothing_else(tmp_path):
         assert set(row["metrics"]["test"]) == {
             "accuracy",
             "macro_f1",
+            "matthews_correlation",
             "nll",
             "brier",
             "ece",
             "mce",
             "feature_change",
+            "cosine_similarity",
+            "fisher_discriminant_ratio",
         }
         assert row == json.loads((tmp_path / f"demo/{row['method']}/tiny/seed_{row['seed']}/metrics.json").read_text())
     assert "Traceback" not in done.stderr

@@ -1,16 +1,20 @@
 """From texts to token ids: cut, truncate, join, pad. NumPy in the end, the same on every backend."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lpft_keras.errors import InputError
-from lpft_keras.models.tokenization import token_ids
+from lpft_keras.models.tokenization import cutter
 
 if TYPE_CHECKING:
     from lpft_keras.models.backbones import TextBackbone
+
+_CHUNK = 4096  # rows encoded at a time
 
 
 @dataclass(frozen=True)
@@ -19,24 +23,32 @@ class Tokens:
 
     Attributes:
         token_ids: int32 `[rows, max_length]`.
-        segment_ids: int32 `[rows, max_length]`, 0 in the first segment and in the padding, 1 in the second;
-            None where the backbone takes none.
         lengths: int32 `[rows]`, the number of tokens that are no padding.
         truncated: bool `[rows]`, whether the row lost tokens.
+        second: int32 `[rows]`, where the second segment starts, `lengths` where there is none; None where the backbone
+            takes no segment ids.
     """
 
     token_ids: np.ndarray
-    segment_ids: np.ndarray | None
     lengths: np.ndarray
     truncated: np.ndarray
+    second: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def segment_ids(self) -> np.ndarray | None:
+        """int32 `[rows, max_length]`: 0 in the first segment and in the padding, 1 in the second."""
+        if self.second is None:
+            return None
+        columns = np.arange(self.token_ids.shape[1])
+        return ((columns >= self.second[:, None]) & (columns < self.lengths[:, None])).astype(np.int32)
+
     def take(self, rows: np.ndarray) -> "Tokens":
         """Return some rows, by number."""
-        segments = None if self.segment_ids is None else self.segment_ids[rows]
-        return Tokens(self.token_ids[rows], segments, self.lengths[rows], self.truncated[rows])
+        second = None if self.second is None else self.second[rows]
+        return Tokens(self.token_ids[rows], self.lengths[rows], self.truncated[rows], second)
 
 
 def encode(backbone: "TextBackbone", texts: Sequence[tuple[str, ...]], max_length: int = 128) -> Tokens:
@@ -63,35 +75,86 @@ def encode(backbone: "TextBackbone", texts: Sequence[tuple[str, ...]], max_lengt
         tokens.token_ids.shape  # (2, 32)
         ```
     """
-    packer = backbone.preprocessor.packer
-    _check(texts, max_length, packer, getattr(backbone.model, "max_sequence_length", None))
-    tokenizer = backbone.preprocessor.tokenizer
-    first = token_ids(tokenizer, [row[0] for row in texts])
-    paired = [index for index, row in enumerate(texts) if len(row) == 2]
-    second = dict(zip(paired, token_ids(tokenizer, [texts[index][1] for index in paired]), strict=True))
+    parts = list(encode_chunks(backbone, texts, max_length))
+    if len(parts) == 1:
+        return parts[0]
+    return Tokens(
+        np.concatenate([part.token_ids for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        np.concatenate([part.truncated for part in parts]),
+        None if parts[0].second is None else np.concatenate([part.second for part in parts if part.second is not None]),
+    )
 
-    ids = np.full((len(texts), max_length), packer.pad_value or 0, np.int32)
-    segments = np.zeros((len(texts), max_length), np.int32)
-    lengths = np.zeros(len(texts), np.int32)
-    truncated = np.zeros(len(texts), bool)
-    start, middle, end = packer.start_value, packer.sep_value, packer.end_value
-    for row, a in enumerate(first):
-        if row not in second:
-            keep = min(len(a), max_length - len(start) - len(end))
-            joined = [*start, *a[:keep], *end]
-            truncated[row] = keep < len(a)
-        else:
-            b = second[row]
-            keep, keep_b = longest_first(len(a), len(b), max_length - len(start) - len(middle) - len(end))
-            head = [*start, *a[:keep], *middle]
-            joined = [*head, *b[:keep_b], *end]
-            # KerasHub and Hugging Face both give the separator to the first segment.
-            segments[row, len(head) : len(joined)] = 1
-            truncated[row] = keep < len(a) or keep_b < len(b)
-        ids[row, : len(joined)] = joined
-        lengths[row] = len(joined)
+
+def encode_chunks(backbone: "TextBackbone", texts: Iterable[tuple[str, ...]], max_length: int) -> Iterator[Tokens]:
+    """Encode as `encode` does, some thousand rows at a time, so that neither texts nor ids need fit into memory.
+
+    Args:
+        backbone: The backbone that the ids are for.
+        texts: One tuple a row.
+        max_length: How many tokens a row gets.
+
+    Returns:
+        Tokens of the next rows, one part at least. Wrong settings are refused before the first.
+
+    Raises:
+        InputError: As `encode`.
+    """
+    packer = backbone.preprocessor.packer
+    _check_length(max_length, packer, getattr(backbone.model, "max_sequence_length", None))
+    cut = cutter(backbone.preprocessor.tokenizer)
     takes_segments = "segment_ids" in backbone.model.input
-    return Tokens(ids, segments if takes_segments else None, lengths, truncated)
+
+    def cut_pairs(chunk: list[tuple[str, ...]]) -> list[tuple[list[int], list[int] | None]]:
+        seconds = iter(cut([row[1] for row in chunk if len(row) == 2]))
+        first = cut([row[0] for row in chunk])
+        return [(a, next(seconds) if len(row) == 2 else None) for row, a in zip(chunk, first, strict=True)]
+
+    def parts() -> Iterator[Tokens]:
+        # The next chunk is cut, outside of Python, while this one is packed.
+        with ThreadPoolExecutor(1) as thread:
+            chunks = _chunks(texts)
+            cutting: Future | None = thread.submit(cut_pairs, next(chunks, []))
+            while cutting is not None:
+                rows, chunk = cutting.result(), next(chunks, None)
+                cutting = None if chunk is None else thread.submit(cut_pairs, chunk)
+                tokens = _packed(rows, packer, max_length)
+                yield tokens if takes_segments else replace(tokens, second=None)
+
+    return parts()
+
+
+def _chunks(texts: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+    """Yield some thousand rows at a time, checked."""
+    rows, start = iter(texts), 0
+    while chunk := list(islice(rows, _CHUNK)):
+        _check_rows(chunk, start)
+        start += len(chunk)
+        yield chunk
+
+
+def _packed(rows: Sequence[tuple[list[int], list[int] | None]], packer, max_length: int) -> Tokens:
+    """Truncate, join and pad the ids of some rows."""
+    start, middle, end = packer.start_value, packer.sep_value, packer.end_value
+    joined, second, truncated = [], [], []
+    for a, b in rows:
+        if b is None:
+            kept = a[: max_length - len(start) - len(end)]
+            joined.append([*start, *kept, *end])
+            second.append(len(joined[-1]))
+            truncated.append(len(kept) < len(a))
+        else:
+            keep, keep_b = longest_first(len(a), len(b), max_length - len(start) - len(middle) - len(end))
+            joined.append([*start, *a[:keep], *middle, *b[:keep_b], *end])
+            # KerasHub and Hugging Face both give the separator to the first segment.
+            second.append(len(start) + keep + len(middle))
+            truncated.append(keep < len(a) or keep_b < len(b))
+    lengths = np.fromiter(map(len, joined), np.int32, len(joined))
+    ids = np.full((len(joined), max_length), packer.pad_value or 0, np.int32)
+    # Places that are no padding, in the order of rows and columns, which is that of the joined ids.
+    real = np.arange(max_length) < lengths[:, None]
+    ids[real] = np.fromiter(chain.from_iterable(joined), np.int32, int(lengths.sum()))
+    return Tokens(ids, lengths, np.array(truncated, bool), np.array(second, np.int32))
 
 
 def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
@@ -119,12 +182,21 @@ def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
     return (longer, shorter) if first > second else (shorter, longer)
 
 
-def _check(texts: Sequence[tuple[str, ...]], max_length: int, packer, limit: int | None) -> None:
+def _check_length(max_length: int, packer, limit: int | None) -> None:
     special = len(packer.start_value) + len(packer.sep_value) + len(packer.end_value)
     if max_length < special + 2:
         raise InputError(f"max_length is {max_length}; at least {special + 2} are needed, {special} of them special")
     if limit is not None and max_length > limit:
         raise InputError(f"max_length is {max_length}, but the backbone takes at most {limit} tokens")
-    for index, row in enumerate(texts):
+
+
+def _check_rows(texts: Sequence[tuple[str, ...]], start: int) -> None:
+    for index, row in enumerate(texts, start=start):
         if isinstance(row, str) or len(row) not in (1, 2) or not all(isinstance(text, str) for text in row):
             raise InputError(f"row {index} of the texts must be a tuple of one or two strings, got {row!r}"[:200])
+        for text in row:
+            if not text.isascii():
+                try:
+                    text.encode("utf-8")
+                except UnicodeEncodeError as error:
+                    raise InputError(f"row {index} is not valid Unicode ({error.reason}); clean it first") from error

@@ -7,7 +7,7 @@ apart. So word pieces and RoBERTa's byte pairs are cut by a `tokenizers.Tokenize
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,35 +59,26 @@ def rust_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer) -> tokenizers.Toke
     return None
 
 
-def token_ids(tokenizer: keras_hub.tokenizers.Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Cut texts into token ids, without special tokens, the same on every backend.
+def cutter(tokenizer: keras_hub.tokenizers.Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+    """Return what cuts texts into token ids, without special tokens, the same on every backend.
 
     Args:
         tokenizer: A KerasHub tokenizer.
-        texts: The texts; empty ones give no ids.
 
     Returns:
-        One list of ids a text.
-
-    Raises:
-        InputError: A text is not valid Unicode.
+        A function from texts of valid Unicode to one list of ids each; empty texts give none.
     """
-    texts = list(texts)
-    if not texts:
-        return []
-    for row, text in enumerate(texts):
-        if not text.isascii():
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise InputError(f"text {row} is not valid Unicode ({error.reason}); clean it first") from error
     twin = rust_tokenizer(tokenizer)
     if twin is not None:
-        return [encoding.ids for encoding in twin.encode_batch_fast(texts, add_special_tokens=False)]
-    rows = tokenizer(texts)
-    # A RaggedTensor on KerasHub's TensorFlow path, lists on its Python path.
-    rows = rows.to_list() if hasattr(rows, "to_list") else rows
-    return [[int(index) for index in row] for row in rows]
+        return lambda texts: [part.ids for part in twin.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def cut(texts: Sequence[str]) -> list[list[int]]:
+        rows = tokenizer(texts) if texts else []
+        # A RaggedTensor on KerasHub's TensorFlow path, lists on its Python path.
+        rows = rows.to_list() if hasattr(rows, "to_list") else rows
+        return [[int(index) for index in row] for row in rows]
+
+    return cut
 
 
 def load_tokenizer(directory: Path, model_type: str) -> keras_hub.tokenizers.Tokenizer:

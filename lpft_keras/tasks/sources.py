@@ -1,82 +1,85 @@
-"""Where rows come from: local files in the official format, or TensorFlow Datasets."""
+"""Where rows come from: local files in the official format or of the user's own, or TensorFlow Datasets."""
 
 import contextlib
-import json
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lpft_keras.errors import InputError, first_line
 from lpft_keras.tasks.task import Row, Task
 
+log = logging.getLogger(__name__)
 
-def local_rows(task: Task, split: str, data_dir: str | Path) -> list[Row]:
-    """Read one official file of a task.
+
+def local_rows(task: Task, split: str, data_dir: str | Path | None) -> Iterator[Row]:
+    """Read one file of a task.
 
     Args:
-        task: Names the files.
-        split: "train" or "test".
-        data_dir: A folder that holds the files, or a folder of theirs named like the task.
+        task: Names its files.
+        split: A split that the task has a file for.
+        data_dir: A folder that holds the folders of the official files, or that of the task's; None where the task
+            names files of its own.
 
-    Returns:
+    Yields:
         The rows in file order.
 
     Raises:
-        InputError: The folder or file is missing, empty, half-written, or not UTF-8.
+        InputError: The folder or file is missing, empty, or wrong.
     """
-    return read_jsonl(_find(task, split, Path(data_dir).expanduser()))
+    assert task.read is not None, "a task with files has a reader"
+    path = _find(task, split, None if data_dir is None else Path(data_dir).expanduser())
+    empty = True
+    for row in task.read(path):
+        empty = False
+        yield row
+    if empty:
+        raise InputError(f"{path} is empty; it must hold the {split} rows of task {task.name!r}")
 
 
-def _find(task: Task, split: str, data_dir: Path) -> Path:
+def has_own_files(task: Task) -> bool:
+    """Return whether a task names its files by absolute paths, so that no folder is needed to find them."""
+    return any(Path(path).is_absolute() for path in task.files.values() if isinstance(path, str))
+
+
+def _find(task: Task, split: str, data_dir: Path | None) -> Path:
+    asked = task.files[split]
+    names = (asked,) if isinstance(asked, str) else asked
+    if data_dir is None:
+        return Path(names[0])
     if not data_dir.is_dir():
         raise InputError(f"data directory {data_dir} does not exist; give the folder that holds {task.name}/")
-    name = task.files[split]
-    folders = [data_dir / task.name, data_dir / task.name.upper(), data_dir]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
+    # The task's own folder may be given too; those of its shifted sets lie beside it.
+    roots = [data_dir, data_dir.absolute().parent] if _plain(data_dir.name) == _plain(task.name) else [data_dir]
+    for name in names:
+        folder, _, rest = name.partition("/")
+        candidates = [path / rest for root in roots for path in _folders(root, folder)]
+        candidates += [] if split in task.ood else [data_dir / rest]
+        for candidate in candidates:
+            if candidate.is_file():
+                return candidate
     raise InputError(
-        f"no file {folders[0] / name} (nor {folders[-1] / name}); task {task.name!r} needs "
-        f"{' and '.join(task.files.values())} in the official format"
+        f"no file {data_dir / names[0]}; task {task.name!r} needs {official_files(task)} in the official format"
     )
 
 
-def read_jsonl(path: Path) -> list[Row]:
-    """Read a file of one JSON object a line.
-
-    Args:
-        path: The file, UTF-8; empty lines are passed over.
-
-    Returns:
-        The rows in file order.
-
-    Raises:
-        InputError: The file is empty, not UTF-8, or a line is no JSON object; names file and line.
-    """
-    rows = []
+def _folders(parent: Path, name: str) -> list[Path]:
+    """Return the folders of a name, however its letters and dashes are written ("sst2", "SST-2")."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}") from error
-    for number, line in enumerate(content.splitlines(), start=1):
-        place = f"{path}, line {number}"
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{place}: not UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
-        if not text.strip():
-            continue
-        try:
-            fields = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{place}: not valid JSON ({error}); is the file half-written?") from None
-        if not isinstance(fields, dict):
-            raise InputError(f"{place}: a JSON object was expected, found {text.strip()[:40]!r}")
-        rows.append(Row(fields, place))
-    if not rows:
-        raise InputError(f"{path} is empty; it must hold one JSON object a line")
-    return rows
+        return sorted(path for path in parent.iterdir() if _plain(path.name) == _plain(name) and path.is_dir())
+    except OSError:
+        return []
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def official_files(task: Task) -> str:
+    """Return in words which files of a task are looked for."""
+    return ", ".join(name if isinstance(name, str) else " or ".join(name) for name in task.files.values())
 
 
 def tfds_rows(task: Task, split: str) -> list[Row]:
@@ -85,20 +88,23 @@ def tfds_rows(task: Task, split: str) -> list[Row]:
     TFDS stores records in a shuffled order; `idx` brings that of the official file back, which the split rule needs.
 
     Args:
-        task: Names the builder.
-        split: "train", or "test": the official validation split, since the official test split has no labels.
+        task: Names the builder and its splits.
+        split: A split of the task; where official test rows have no labels, the official validation rows test.
 
     Returns:
-        The rows in the order of the official file.
+        The rows, in the order of the official file where TFDS numbers them. Rows without a gold label are left out.
 
     Raises:
         InputError: The task has no builder, or the data could not be downloaded.
     """
     if task.tfds is None:
-        raise InputError(f"task {task.name!r} is not in TensorFlow Datasets; give its files with data_dir (--data-dir)")
+        raise InputError(
+            f"task {task.name!r} is not in TensorFlow Datasets; give the folder of its files "
+            f"({official_files(task)}) as data_dir (--data-dir)"
+        )
     import tensorflow_datasets as tfds
 
-    official = "validation" if split == "test" else split
+    official = task.tfds_splits[split]
     try:
         # TFDS reads its variable once, when it is imported; a variable set since then counts too.
         builder = tfds.builder(task.tfds, data_dir=os.environ.get("TFDS_DATA_DIR"))
@@ -109,20 +115,22 @@ def tfds_rows(task: Task, split: str) -> list[Row]:
     except Exception as error:  # TFDS raises whatever its many transports raise
         raise InputError(
             f"TensorFlow Datasets could not prepare {task.tfds} ({type(error).__name__}: {first_line(error)}); "
-            f"without network, give a folder with the official {' and '.join(task.files.values())} "
-            "as data_dir (--data-dir)"
+            f"without network, give the folder of the official files ({official_files(task)}) as data_dir (--data-dir)"
         ) from error
-    records.sort(key=lambda record: int(record["idx"]))
-    return [
-        Row(
-            {
-                name: value.decode("utf-8") if isinstance(value, bytes) else value.item()
-                for name, value in record.items()
-            },
-            f"{task.tfds} {official}, idx {record['idx']}",
-        )
-        for record in records
+    names = builder.info.features[task.label].names
+    records.sort(key=lambda record: int(record.get("idx", 0)))
+    rows = [
+        Row({**_plain_values(record), task.label: names[record[task.label]]}, f"{task.tfds} {official}", number, "row")
+        for number, record in enumerate(records, start=1)
+        if record[task.label] >= 0
     ]
+    if len(rows) < len(records):
+        log.info("%s %s: left out %d rows without a gold label", task.tfds, official, len(records) - len(rows))
+    return rows
+
+
+def _plain_values(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.decode() if isinstance(value, bytes) else value.item() for name, value in record.items()}
 
 
 def _ask_host(builder: Any) -> None:
@@ -130,8 +138,11 @@ def _ask_host(builder: Any) -> None:
 
     What lies in TFDS's folder already, prepared or as downloaded archives, is TFDS's to find.
     """
-    url = getattr(builder.builder_config, "data_url", None)
-    archives = builder.data_path.parents[2] / "downloads"  # <data_dir>/<name>/<config>/<version>
+    config = builder.builder_config
+    # Builders without configurations know their addresses by the checksums that are registered for them.
+    url = getattr(config, "data_url", None) or next(iter(builder.url_infos), None)
+    # <data_dir>/<name>/<version>, or <data_dir>/<name>/<config>/<version>
+    archives = builder.data_path.parents[2 if config else 1] / "downloads"
     if url is None or builder.data_path.exists() or archives.exists():
         return
     import requests

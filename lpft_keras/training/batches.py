@@ -59,8 +59,8 @@ def model_inputs(tokens: Tokens, rows: np.ndarray, length: int) -> Inputs:
         "token_ids": tokens.token_ids[rows, :length],
         "padding_mask": (np.arange(length) < lengths[:, None]).astype("int32"),
     }
-    if tokens.segment_ids is not None:
-        inputs["segment_ids"] = tokens.segment_ids[rows, :length]
+    if tokens.second is not None:
+        inputs["segment_ids"] = inputs["padding_mask"] * (np.arange(length) >= tokens.second[rows][:, None])
     return inputs
 
 

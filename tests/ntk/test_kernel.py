@@ -139,7 +139,9 @@ def test_padding_changes_nothing(tokens):
     padded = ntk.empirical_ntk(model, model_inputs(tokens, np.arange(9), 32)).finetune
     longest = int(tokens.lengths.max())
     trimmed = ntk.empirical_ntk(model, model_inputs(tokens, np.arange(9), longest)).finetune
-    clean = Tokens(np.where(np.arange(32) < tokens.lengths[:, None], tokens.token_ids, 1), None, tokens.lengths, None)
+    clean = Tokens(
+        np.where(np.arange(32) < tokens.lengths[:, None], tokens.token_ids, 1), tokens.lengths, tokens.truncated
+    )
     cleaned = ntk.empirical_ntk(model, model_inputs(clean, np.arange(9), 32)).finetune
     for other in (trimmed, cleaned):
         assert difference(other, padded) < 1e-6

@@ -1,26 +1,106 @@
+"""What the catalogue's official files become: sizes, labels, texts, and the errors of wrong files."""
+
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lpft_keras.errors import InputError
-from lpft_keras.tasks import Task, get_task, load_task
-from lpft_keras.tasks.task import Row, hold_out
+from lpft_keras.tasks import TASKS, get_task, load_task
 from tests.conftest import write_jsonl
 
 ROW = {"premise": "It rains.", "hypothesis": "It is wet.", "label": "neutral"}
 
+# Label counts of training, validation and test rows, off the official files.
+OFFICIAL = {
+    "cb": ([106, 103, 16], [9, 16, 0], [23, 28, 5]),
+    "rte": ([1126, 1115], [123, 126], [146, 131]),
+    "wic": ([2435, 2450], [279, 264], [319, 319]),
+    "wsc": ([264, 234], [31, 25], [66, 38]),
+    "cola": ([2288, 5407], [240, 616], [322, 721]),
+    "mrpc": ([1081, 2220], [113, 254], [129, 279]),
+    "sst2": ([26821, 33793], [2959, 3776], [428, 444]),
+    "sst5": ([1092, 2218, 1624, 2322, 1288], [139, 289, 229, 279, 165], [279, 633, 389, 510, 399]),
+}
+
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("name", "train", "validation", "test"),
-    [("cb", [106, 103, 16], [9, 16, 0], [23, 28, 5]), ("rte", [1126, 1115], [123, 126], [146, 131])],
-)
-def test_splits_of_the_official_files(real_data, name, train, validation, test):
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_splits_of_the_official_files(real_data, name):
     data = load_task(get_task(name), real_data)
-    for split, counts in ((data.train, train), (data.validation, validation), (data.test, test)):
+    for split, counts in zip((data.train, data.validation, data.test), OFFICIAL[name], strict=True):
         assert np.bincount(split.labels, minlength=len(counts)).tolist() == counts
         assert len(split.texts) == sum(counts)
+
+
+@pytest.mark.real_data
+def test_boolq_tests_on_the_official_validation_rows(real_data, tmp_path):
+    """Of BoolQ's training file only a part is at hand, so it stands in under the official name."""
+    (tmp_path / "boolq").mkdir()
+    for source, name in (("train_partial.jsonl", "train.jsonl"), ("val.jsonl", "val.jsonl")):
+        (tmp_path / "boolq" / name).write_bytes((real_data / "boolq" / source).read_bytes())
+    data = load_task(get_task("boolq"), tmp_path)
+    assert np.bincount(data.test.labels).tolist() == [1237, 2033]
+    assert data.test.texts[0][0] == "does ethanol take more energy make that produces"
+    assert data.test.texts[0][1].startswith("Ethanol fuel -- ")
+
+
+@pytest.mark.real_data
+def test_boss_s_shifted_sets_have_their_sizes(real_data, tmp_path):
+    """BOSS's own Amazon files can't be had; the stand-in's rows are real reviews under the same rule of labels."""
+    for folder in ("dynasent", "semeval", "sst5"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.tsv").write_bytes((real_data / folder / "test.tsv").read_bytes())
+    (tmp_path / "amazon").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / "amazon" / f"{name}.tsv").write_bytes((real_data / f"amazon/standin_{name}.tsv").read_bytes())
+    for data_dir in (tmp_path, tmp_path / "amazon"):
+        data = load_task(get_task("amazon"), data_dir)
+        counts = {name: np.bincount(split.labels).tolist() for name, split in data.ood.items()}
+        assert counts == {
+            "dynasent": [1440, 1440, 1440],
+            "semeval": [3230, 7059, 10333],
+            "sst5": [279, 399, 389],
+        }
+    small = load_task(get_task("amazon-small"), tmp_path)
+    assert [len(split) for split in small.every().values()] == [3000, 372, 1000, 1000, 1000, 1000]
+    assert small.ood["semeval"].texts == data.ood["semeval"].texts[:1000]
+
+
+@pytest.mark.real_data
+def test_boss_s_files_are_read_as_pandas_reads_them(real_data):
+    import pandas
+
+    for name in ("amazon/standin_train.tsv", "semeval/test.tsv", "dynasent/test.tsv", "sst5/test.tsv"):
+        frame = pandas.read_csv(real_data / name, sep="\t", header=0)
+        rows = [row.fields for row in TASKS["amazon"].read(real_data / name)]
+        assert [row["text"] for row in rows] == frame["Text"].tolist()
+        assert [int(row["label"]) for row in rows] == frame["Label"].tolist()
+
+
+@pytest.mark.real_data
+def test_templates_join_the_columns_as_the_paper_s_code_does(real_data):
+    wic, wsc = (load_task(get_task(name), real_data).train.texts[0] for name in ("wic", "wsc"))
+    assert wic == (
+        "Do you want to come over to my place later? A political system with no place for the less prominent groups. "
+        "Does place have the same meaning in both sentences?",
+    )
+    assert wsc == (
+        "He: Mark told Pete many lies about himself, which Pete included in his book. He should have been more "
+        "skeptical.",
+        "Mark",
+    )
+
+
+@pytest.mark.real_data
+def test_texts_stay_as_they_are(real_data):
+    sst2 = load_task(get_task("sst2"), real_data)
+    assert all(text.endswith(" ") for (text,) in sst2.test.texts)
+    mrpc = load_task(get_task("mrpc"), real_data).train
+    assert mrpc.texts[0][0].startswith('Amrozi accused his brother, whom he called "the witness", of')
+    cola = load_task(get_task("cola"), real_data).train
+    assert cola.texts[0] == ("Our friends won't buy this analysis, let alone the next one we propose.",)
 
 
 @pytest.mark.real_data
@@ -31,11 +111,8 @@ def test_rows_keep_their_order_and_their_text(real_data):
     assert data.validation.texts[-1] == (rows[-1]["premise"], rows[-1]["hypothesis"])
 
 
-@pytest.mark.parametrize(("rows", "held"), [(250, 25), (2490, 249), (554, 56), (8551, 856), (11, 2), (1, 1)])
-def test_the_last_tenth_rounded_up_is_held_out(rows, held):
-    train, validation = hold_out([Row({}, str(index)) for index in range(rows)])
-    assert len(validation) == held
-    assert [row.place for row in [*train, *validation]] == [str(index) for index in range(rows)]
+def test_cola_is_chosen_by_matthews_correlation():
+    assert {name for name, task in TASKS.items() if task.metric != "accuracy"} == {"cola"}
 
 
 def test_demo_has_a_shifted_test_set_and_is_the_same_every_time():
@@ -57,24 +134,10 @@ def test_a_folder_may_be_the_task_s_own(official_files):
     assert load_task(get_task("cb"), official_files / "cb").train.texts
 
 
-@pytest.mark.parametrize("label", [True, "true", "True", 1])
-def test_labels_in_all_their_spellings(label):
-    task = Task(name="t", template=("{premise}",), labels=("False", "True"))
-    assert task.split([Row({**ROW, "label": label}, "here")]).labels.tolist() == [1]
-
-
-@pytest.mark.parametrize("label", [False, "false", "False", 0])
-def test_the_string_false_is_false(label):
-    task = Task(name="t", template=("{premise}",), labels=("False", "True"))
-    assert task.split([Row({**ROW, "label": label}, "here")]).labels.tolist() == [0]
-
-
-def test_templates_fill_in_plain_columns_only():
-    task = Task(name="t", template=("{premise} Is {hypothesis}", "fixed"), labels=("neutral",))
-    row = Row({"premise": "{label} A", "hypothesis": "B", "label": "neutral"}, "here")
-    assert task.split([row]).texts == (("{label} A Is B", "fixed"),)
-    with pytest.raises(InputError, match="no field"):
-        Task(name="t", template=("{premise.__class__}",), labels=("neutral",)).split([row])
+@pytest.mark.parametrize("folder", ["CB", "c-b"])
+def test_folders_may_be_written_otherwise(official_files, folder):
+    (official_files / "cb").rename(official_files / folder)
+    assert load_task(get_task("cb"), official_files).train.texts
 
 
 def damaged(folder, content):
@@ -92,10 +155,14 @@ def damaged(folder, content):
         (json.dumps(ROW).encode() + b"\n[1]\n", "line 2: a JSON object"),
         (json.dumps(ROW).encode() + b'\n{"premise": "\xff"}\n', "line 2: not UTF-8"),
         (json.dumps({**ROW, "label": "maybe"}).encode(), "line 1: unknown label 'maybe'"),
-        (json.dumps({**ROW, "label": 7}).encode(), "line 1: unknown label 7"),
+        (json.dumps({**ROW, "label": 7}).encode(), "line 1: unknown label '7'"),
         (json.dumps({"premise": "a", "label": "neutral"}).encode(), "line 1: no field 'hypothesis'"),
         (json.dumps({**ROW, "premise": 3}).encode(), "line 1: field 'premise' must be text"),
         (json.dumps({"premise": "a", "hypothesis": "b"}).encode(), "line 1: no field 'label'"),
+        (json.dumps({**ROW, "label": " "}).encode(), "line 1: no label"),
+        (json.dumps({**ROW, "premise": None}).encode(), r"line 1: field 'premise' is missing \(null\)"),
+        (json.dumps({**ROW, "premise": "\ud800"}).encode(), "line 1: the text is not valid Unicode"),
+        (b"[" * 100_000, "line 1: not valid JSON"),
     ],
 )
 def test_damaged_files_are_refused_with_file_and_line(official_files, content, words):
@@ -125,3 +192,11 @@ def test_unknown_tasks_get_the_nearest_name():
         get_task("rt")
     with pytest.raises(InputError, match="limit must be 1 or more"):
         load_task(get_task("demo"), limit=0)
+
+
+def test_a_split_may_be_limited_by_the_task(official_files):
+    task = replace(get_task("cb"), sizes={"train": 30, "test": 4})
+    whole, part = load_task(get_task("cb"), official_files), load_task(task, official_files)
+    assert part.train.texts == whole.train.texts[:30]
+    assert part.test.texts == whole.test.texts[:4]
+    assert part.validation.texts == whole.validation.texts

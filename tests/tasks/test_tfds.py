@@ -1,11 +1,12 @@
 """The TFDS road, with TFDS's own builder: only the download itself is missing."""
 
 import json
+import string
 
 import pytest
 
 from lpft_keras.errors import InputError
-from lpft_keras.tasks import get_task, load_task
+from lpft_keras.tasks import TASKS, get_task, load_task
 from lpft_keras.tasks.sources import tfds_rows
 from tests.conftest import write_jsonl
 
@@ -54,8 +55,24 @@ def test_the_official_rows_are_the_same_by_both_roads(super_glue, real_data, tmp
     assert by_tfds.test.checksum == by_files.test.checksum
 
 
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.tfds])
+def test_builders_have_our_labels_columns_and_splits(name, tmp_path):
+    """Of labels it matters which id is which: a builder's own order of the names decides."""
+    import tensorflow_datasets as tfds
+
+    task = TASKS[name]
+    builder = tfds.builder(task.tfds, data_dir=tmp_path)
+    features = builder.info.features
+    assert tuple(features[task.label].names) == task.labels
+    columns = {column for segment in task.template for _, column, _, _ in string.Formatter().parse(segment) if column}
+    assert columns <= set(features)
+    assert set(task.tfds_splits) == {*task.files} & {"train", "validation", "test", *task.ood}
+    assert ("idx" in features) == task.tfds.startswith(("glue/", "super_glue/"))
+
+
+@pytest.mark.parametrize("name", ["cb", "snli", "trec", "ag_news", "mnli"])
 @pytest.mark.parametrize("answers", [False, True])
-def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch, answers):
+def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch, name, answers):
     """No host answers at all, or the download itself breaks off."""
     import requests
     import tensorflow_datasets as tfds
@@ -71,6 +88,6 @@ def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch, answers):
     monkeypatch.setattr(requests, "head", head)
     monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", broken)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    with pytest.raises(InputError, match=r"train\.jsonl and val\.jsonl as data_dir") as caught:
-        tfds_rows(get_task("cb"), "train")
+    with pytest.raises(InputError, match=rf"official files \({name}/train.* as data_dir|snli_1") as caught:
+        tfds_rows(get_task(name), "train")
     assert len(str(caught.value).splitlines()) == 1
