@@ -32,6 +32,13 @@ HEAD_SCALES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0)
 """What the head is multiplied by in the paper's head-norm experiment (Tomihari and Sato 2024, Figures 3, 10 and 11)."""
 
 
+EVALUATION_SEEDS = (1001, 2002, 3003, 4004, 5005)
+"""The seeds of the paper's evaluation (its released scripts)."""
+
+TUNING_SEEDS = (11, 22, 33)
+"""Our seeds for choosing hyper-parameters; the paper has three, too, and does not name them."""
+
+
 def get_method(name: str) -> tuple[Stage, ...]:
     """Return the stages of a method.
 

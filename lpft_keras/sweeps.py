@@ -1,74 +1,266 @@
-"""Many runs of one task: the cross product of methods, head scales and seeds, one after the other."""
+"""Many runs: the cross product of tasks, methods, backbones, head scales and seeds, here or on a cluster."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from itertools import product
+from pathlib import Path
 from typing import Any
 
-from lpft_keras.errors import InputError
-from lpft_keras.experiment import run
+import keras
+
+from lpft_keras.engines import check_workers, spread
+from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.methods import fine_tuning
+from lpft_keras.models.backbones import check_backbone
+from lpft_keras.progress import progress_bar
 from lpft_keras.results import RunResult
 from lpft_keras.settings import RunSettings
-from lpft_keras.tasks import Task, get_task
+from lpft_keras.tasks import Task, TaskData, get_task, load_task
+from lpft_keras.workers import Failure, Request
 
 log = logging.getLogger(__name__)
 
+_SETTINGS = {field.name for field in fields(RunSettings)}
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What came of many runs.
+
+    Attributes:
+        results: Finished runs, in the order they were asked for.
+        failures: The others, and why.
+    """
+
+    results: list[RunResult]
+    failures: list[Failure]
+
 
 def sweep(
-    task: str | Task,
+    tasks: str | Path | Task | Sequence[str | Path | Task],
     methods: str | Sequence[str] = "lp-ft",
     seeds: int | Sequence[int] = 1001,
     head_scales: float | Sequence[float] = 1.0,
+    backbones: str | Sequence[str] | None = None,
+    *,
+    workers: int | Sequence[str] | None = None,
+    on_end: Callable[[RunResult | Failure], None] | None = None,
     **options: Any,
-) -> Iterator[RunResult]:
-    """Run a task by several methods, head scales and seeds. Finished runs are reused, killed ones go on.
+) -> SweepResult:
+    """Run tasks by several methods, backbones, head scales and seeds.
+
+    Finished runs are reused and killed ones go on. What fails is reported and does not stop the rest. Token arrays,
+    frozen features and probes are made once for all runs that share them, also by processes side by side.
 
     Args:
-        task: As for `lpft_keras.run`.
+        tasks: Tasks as for `lpft_keras.run`, or one.
         methods: Names of methods, or one.
         seeds: Seeds, or one.
         head_scales: What the head is multiplied by before fine-tuning; a method without that stage runs once.
+        backbones: Names of backbones, or one; None takes each task's own.
+        workers: Processes side by side, or the device of each, as ["gpu:0", "gpu:1"], by which `CUDA_VISIBLE_DEVICES`
+            is set before its backend starts. None takes the engine of `joblib.parallel_config` ("dask", "ray"), whose
+            workers must see the same folders; else a process a GPU where there are several, else this process.
+        on_end: Called with each result or failure as it comes.
         **options: Other arguments of `lpft_keras.run`.
 
     Returns:
-        An iterator of one result a run, each computed when it is asked for.
+        Results and failures.
 
     Raises:
-        InputError: An argument is wrong: at once, before any run. A run that fails by the user's input raises when its
-            turn comes.
+        InputError: An argument or a data file is wrong: at once, before any run.
 
     Example:
-        >>> results = list(sweep("cb", ["ft", "lp-ft"], head_scales=HEAD_SCALES, backbone="minilm"))
+        >>> found = sweep(["cb", "rte"], ["lp", "lp-ft"], seeds=[1001, 2002], backbones="minilm", data_dir="data")
+        >>> found.results[0].metrics["test"]["accuracy"]
     """
-    task = get_task(task)
-    names = {field.name for field in fields(RunSettings)}
-    settings: dict[str, Any] = {name: value for name, value in options.items() if name in names}
-    settings |= {"task": task.name, "backbone": str(options.get("backbone") or task.backbone)}
-    names_of_methods, scales = _several(methods, "methods"), _several(head_scales, "head_scales")
-    chosen: dict[RunSettings, dict[str, Any]] = {}  # what comes to the same run is one
-    for method, scale, seed in product(names_of_methods, scales, _several(seeds, "seeds")):
-        own = {"method": method, "seed": seed, "head_scale": scale}
-        chosen.setdefault(RunSettings(**settings, **own), own)
-    for method in names_of_methods:
+    requests = plan(tasks, methods, seeds, head_scales, backbones, **options)
+    return perform_all(requests, workers, on_end=on_end, show_progress=options.get("show_progress"))
+
+
+def plan(
+    tasks: str | Path | Task | Sequence[str | Path | Task],
+    methods: str | Sequence[str],
+    seeds: int | Sequence[int],
+    head_scales: float | Sequence[float] = 1.0,
+    backbones: str | Sequence[str] | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    output_dir: str | Path = "runs",
+    overwrite: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    show_progress: bool | None = None,
+    **settings: Any,
+) -> list[Request]:
+    """Return the runs of a cross product, each once, with all that can be wrong of them checked.
+
+    Args:
+        tasks: As for `sweep`, like all up to `backbones`.
+        methods: Names of methods.
+        seeds: Seeds.
+        head_scales: Scales of the head.
+        backbones: Names of backbones.
+        data_dir: As for `run`, like the rest.
+        output_dir: Where run directories live.
+        overwrite: Do runs anew.
+        callbacks: Keras callbacks.
+        show_progress: Whether to show progress bars.
+        **settings: Other fields of `RunSettings`.
+
+    Returns:
+        The runs, those of a task together.
+
+    Raises:
+        InputError: An argument is wrong.
+    """
+    unknown = [name for name in settings if name not in _SETTINGS]
+    if unknown:
+        raise unknown_name("argument", unknown[0], [*_SETTINGS, "data_dir", "output_dir", "overwrite", "workers"])
+    chosen_methods, scales = as_list(methods, "methods"), as_list(head_scales, "head_scales")
+    parts = (
+        [get_task(name) for name in as_list(tasks, "tasks")],
+        as_list(backbones, "backbones"),
+        chosen_methods,
+        scales,
+        as_list(seeds, "seeds"),
+    )
+    requests: dict[Path, Request] = {}  # what comes to the same run is one
+    for task, backbone, method, scale, seed in product(*parts):
+        own = {"task": task.name, "backbone": str(backbone or task.backbone), "method": method}
+        run = RunSettings(**settings, **own, head_scale=scale, seed=seed)
+        check_backbone(run.backbone)
+        directory = run.directory(output_dir)
+        known = requests.setdefault(
+            directory,
+            Request(
+                task=task,
+                settings=asdict(run),
+                output_dir=Path(output_dir),
+                directory=directory,
+                data_dir=data_dir,
+                overwrite=overwrite,
+                callbacks=callbacks,
+                show_progress=show_progress,
+                backend=keras.backend.backend(),
+            ),
+        )
+        if known.task != task or known.settings != asdict(run):
+            raise InputError(
+                f"two runs of this sweep would share the directory {directory}; give the tasks other names"
+            )
+    for method in chosen_methods:
         if fine_tuning(method) is None and any(scale != 1 for scale in scales):
             log.info("%s has no fine-tuning stage before which its head would be scaled", method)
-    return _run_all(task, chosen, options)
+    return list(requests.values())
 
 
-def _several(values: Any, name: str) -> list[Any]:
-    """Return one value or several as a list, which must not be empty."""
-    several = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+def perform_all(
+    requests: Sequence[Request],
+    workers: int | Sequence[str] | None = None,
+    *,
+    on_end: Callable[[RunResult | Failure], None] | None = None,
+    show_progress: bool | None = None,
+) -> SweepResult:
+    """Do planned runs.
+
+    Args:
+        requests: The runs.
+        workers: As for `sweep`, like the rest.
+        on_end: Called with each result or failure as it comes.
+        show_progress: Whether to show a bar over the runs, where there are several.
+
+    Returns:
+        Results and failures.
+
+    Raises:
+        InputError: `workers` or a data file is wrong: before any run.
+    """
+    check_workers(workers)
+
+    rows: dict[tuple, TaskData] = {}
+
+    def loaded(request: Request) -> TaskData:
+        key = request.task.name, request.data_dir, request.settings["limit"]
+        if key not in rows:
+            rows[key] = load_task(request.task, request.data_dir, request.settings["limit"])
+        return rows[key]
+
+    for request in requests:
+        loaded(request)
+    outcomes: dict[Path, RunResult | Failure] = {}
+    several = len(requests) > 1
+    with progress_bar("runs", len(requests), show_progress if several else False) as advance:
+        for outcome in spread(requests, loaded, workers):
+            outcomes[outcome.directory] = outcome
+            advance(len(outcomes))
+            if several:
+                log.info("%d of %d runs: %s %s", len(outcomes), len(requests), outcome.directory, _in_a_word(outcome))
+            if isinstance(outcome, Failure) and outcome.traceback:
+                log.error("%s", outcome.traceback)
+            if on_end is not None:
+                on_end(outcome)
+    ordered = [outcomes[request.directory] for request in requests]
+    return SweepResult(
+        [one for one in ordered if isinstance(one, RunResult)], [one for one in ordered if isinstance(one, Failure)]
+    )
+
+
+def read_sweep(path: str | Path) -> dict[str, Any]:
+    """Read the arguments of a sweep from a TOML file.
+
+    Args:
+        path: The file: the flags of `lpft-keras sweep` as keys (task, method, backbone, seed, head_scale: one or a
+            list; epochs, data_dir, ...). Paths count from the file.
+
+    Returns:
+        The arguments of `sweep`.
+
+    Raises:
+        InputError: The file is missing or no TOML, or a key is unknown.
+    """
+    path = Path(path).expanduser()
+    try:
+        given = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no valid TOML: {error}") from None
+    lists = {
+        "task": "tasks",
+        "method": "methods",
+        "backbone": "backbones",
+        "seed": "seeds",
+        "head_scale": "head_scales",
+    }
+    known = {*lists, *_SETTINGS, "data_dir", "output_dir", "workers"}
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            raise unknown_name(f"key in {path}", key, known)
+        found[lists.get(key, key)] = value
+    for key in ("data_dir", "output_dir"):
+        if key in found:
+            found[key] = path.parent / str(found[key])
+    if "tasks" in found:
+        named = as_list(found["tasks"], "task")
+        found["tasks"] = [path.parent / name if str(name).endswith(".toml") else name for name in named]
+    return found
+
+
+def as_list(values: Any, name: str) -> list[Any]:
+    """Return one value or several as a list, which must not be empty, or an `InputError` says so."""
+    single = isinstance(values, str | Path | Task | Mapping) or not isinstance(values, Iterable)
+    several = [values] if single else list(values)
     if not several:
         raise InputError(f"{name} hold nothing to run")
     return several
 
 
-def _run_all(task: Task, chosen: Mapping[RunSettings, dict[str, Any]], options: dict[str, Any]) -> Iterator[RunResult]:
-    if len(chosen) > 1:
-        log.info("%d runs; finished ones are reused", len(chosen))
-    for settings, own in chosen.items():
-        scaled = "" if settings.head_scale == 1 else f", head times {settings.head_scale:g}"
-        log.info("%s: %s%s, seed %d", task.name, settings.method, scaled, settings.seed)
-        yield run(task, **options, **own)
+def _in_a_word(outcome: RunResult | Failure) -> str:
+    if isinstance(outcome, Failure):
+        return f"failed: {outcome.error}"
+    split = "test" if "test" in outcome.metrics else "validation"
+    metric = outcome.config["metric"]
+    return f"done, {split} {metric.replace('_', ' ')} {outcome.metrics[split][metric]:.3f}"

@@ -5,10 +5,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.methods import METHODS, get_method
+
+if TYPE_CHECKING:
+    from lpft_keras.tasks import Task
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +36,62 @@ def _subparser(parser: argparse.ArgumentParser, command: str | None) -> argparse
         if isinstance(action, argparse._SubParsersAction) and command in action.choices:
             return action.choices[command]
     return parser
+
+
+def add_task_arguments(parser: argparse.ArgumentParser, positional: bool = True) -> None:
+    """Add what says which task: one of the catalogue, a TOML file, or files named by flags."""
+    if positional:
+        text = 'a task (see "lpft-keras tasks"), or a TOML file that describes your own'
+        parser.add_argument("task", nargs="?", metavar="TASK", help=text)
+    own = parser.add_argument_group("a task of your own", "CSV, TSV, JSON lines, Parquet, or a directory of `datasets`")
+    for flag, metavar, text in (
+        ("--train", "FILE", "training rows; takes the place of TASK"),
+        ("--validation", "FILE", "rows that choose the best epoch (default: a tenth of the training rows)"),
+        ("--test", "FILE", "test rows"),
+        ("--name", "NAME", "the task's name (default: the training file's)"),
+        ("--label", "COLUMN", "column of the labels (default: label)"),
+        ("--metric", "M", "accuracy (default), macro_f1, f1 or matthews_correlation"),
+        ("--split", "S", "which training rows validate: last (default) or stratified"),
+        ("--delimiter", "C", "what parts columns (default: comma in .csv, tab in .tsv)"),
+    ):
+        own.add_argument(flag, dest=f"own_{flag[2:]}", metavar=metavar, help=text)
+    own.add_argument("--validation-fraction", dest="own_validation_fraction", type=float, metavar="X", help="default: 0.1")
+    own.add_argument(
+        "--text", dest="own_text", action="append", metavar="COLUMN", help="column of the texts, twice for pairs"
+    )
+    own.add_argument(
+        "--template", dest="own_template", action="append", metavar="T", help='instead: "{title}: {body}", twice for pairs'
+    )
+    own.add_argument("--labels", dest="own_labels", metavar="A,B", help="class names in the order of their ids")
+    own.add_argument("--ood", dest="own_ood", action="append", metavar="NAME=FILE", help="a shifted test set")
+    own.add_argument(
+        "--no-quotes", dest="own_quotes", action="store_const", const=False, help="quotes in files are letters"
+    )
+
+
+def asked_task(parsed: argparse.Namespace) -> "str | Task":
+    """Return the task that was asked for, checked."""
+    given = {name[4:]: value for name, value in vars(parsed).items() if name.startswith("own_") and value is not None}
+    named = getattr(parsed, "task", None)
+    from lpft_keras.tasks import get_task, own_task
+
+    if "train" not in given:
+        if given:
+            raise InputError(f"--{next(iter(given)).replace('_', '-')} is for a task of your own; name its --train file")
+        if named is None:
+            raise InputError("name a TASK, or the --train file of your own")
+        return get_task(named)
+    if named is not None:
+        raise InputError(f"give either the task {named!r} or --train, not both")
+    if "ood" in given:
+        pairs = [pair.partition("=") for pair in given["ood"]]
+        wrong = [name for name, equals, path in pairs if not (name and equals and path)]
+        if wrong:
+            raise InputError(f"--ood takes NAME=FILE, not {wrong[0]!r}")
+        given["ood"] = {name: path for name, _, path in pairs}
+    if "labels" in given:
+        given["labels"] = given["labels"].split(",")
+    return own_task(**given)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, default_method: str = "lp-ft") -> None:
@@ -91,7 +150,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def split_options(parsed: argparse.Namespace, *apart: str) -> dict[str, Any]:
     """Return the arguments that are passed on as they are, without those that the command looks at itself."""
-    return {name: value for name, value in vars(parsed).items() if name not in ("command", "call", "json", *apart)}
+    passed = {name: value for name, value in vars(parsed).items() if not name.startswith("own_")}
+    return {name: value for name, value in passed.items() if name not in ("command", "call", "json", "task", *apart)}
 
 
 def asked_methods(parsed: argparse.Namespace, every: Sequence[str], default: Sequence[str] = ("lp-ft",)) -> list[str]:

@@ -124,6 +124,27 @@ def encode_chunks(backbone: "TextBackbone", texts: Iterable[tuple[str, ...]], ma
     return parts()
 
 
+def token_lengths(backbone: "TextBackbone", texts: Iterable[tuple[str, ...]]) -> np.ndarray:
+    """Return how many tokens each row has before truncation, special ones included.
+
+    Args:
+        backbone: The backbone whose tokens are counted.
+        texts: One tuple a row.
+
+    Returns:
+        int64 `[rows]`.
+    """
+    packer, cut = backbone.preprocessor.packer, cutter(backbone.preprocessor.tokenizer)
+    ends = len(packer.start_value) + len(packer.end_value)
+    lengths = []
+    for chunk in _chunks(texts):
+        pieces = iter(cut([text for row in chunk for text in row]))
+        lengths += [
+            ends + len(packer.sep_value) * (len(row) - 1) + sum(len(next(pieces)) for _ in row) for row in chunk
+        ]
+    return np.array(lengths, np.int64)
+
+
 def _chunks(texts: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
     """Yield some thousand rows at a time, checked."""
     rows, start = iter(texts), 0

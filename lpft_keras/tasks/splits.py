@@ -68,6 +68,10 @@ class TaskData:
         tests = {} if self.test is None else {"test": self.test}
         return {"validation": self.validation, **tests, **self.ood}
 
+    def without_tests(self) -> "TaskData":
+        """Return training and validation rows alone, so that nothing can be chosen by the test rows."""
+        return TaskData(self.labels, self.train, self.validation)
+
     def every(self) -> dict[str, Split]:
         """Return all splits by name."""
         return {"train": self.train, **self.evaluated()}

@@ -1,0 +1,193 @@
+"""Hyper-parameters by grid search as the paper does it: chosen on validation rows, then evaluated with other seeds."""
+
+import csv
+import io
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lpft_keras.errors import InputError
+from lpft_keras.methods import EVALUATION_SEEDS, TUNING_SEEDS, default_rates, fine_tuning
+from lpft_keras.results import RunResult
+from lpft_keras.storage import write_atomically, write_json
+from lpft_keras.sweeps import SweepResult, as_list, perform_all, plan
+from lpft_keras.tasks import Task, get_task
+from lpft_keras.workers import Failure, Request
+
+log = logging.getLogger(__name__)
+
+RATE_FACTORS = (0.2, 1.0, 5.0)
+"""Learning rates that are tried where none are given, as multiples of the default rate."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One point of the grid, over its tuning seeds.
+
+    Attributes:
+        method: Name of the method.
+        learning_rate: The rate.
+        batch_size: The batch size.
+        score: The task's metric on the validation rows, mean; NaN where a trial failed.
+        deviation: Its standard deviation over the seeds, NaN for one.
+        nll: Negative log-likelihood on the validation rows, mean, in nats.
+        trials: How many trials ended.
+        failed: How many failed.
+        chosen: Whether it was the best: the greatest score, of equal ones the least NLL.
+    """
+
+    method: str
+    learning_rate: float
+    batch_size: int
+    score: float
+    deviation: float
+    nll: float
+    trials: int
+    failed: int
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What a search found.
+
+    Attributes:
+        choices: All points of the grid by method; none for a method without fine-tuning.
+        evaluation: Runs of the chosen points with the evaluation seeds.
+        failures: Trials that failed.
+    """
+
+    choices: dict[str, list[Choice]]
+    evaluation: SweepResult
+    failures: list[Failure]
+
+
+def tune(
+    task: str | Path | Task,
+    methods: str | Sequence[str] = "lp-ft",
+    backbone: str | None = None,
+    *,
+    learning_rates: float | Sequence[float] | None = None,
+    batch_sizes: int | Sequence[int] | None = None,
+    tuning_seeds: int | Sequence[int] = TUNING_SEEDS,
+    seeds: int | Sequence[int] = EVALUATION_SEEDS,
+    workers: int | Sequence[str] | None = None,
+    on_end: Callable[[RunResult | Failure], None] | None = None,
+    **options: Any,
+) -> TuningResult:
+    """Choose learning rate and batch size on the validation rows, then run the best with other seeds.
+
+    Trials see no test row. They lie in `<output directory>/tuning`, each reused or gone on with like any run; the table
+    of choices is written beside the results, as `tuning.csv` and `tuning.json` in `<task>/<method>/<backbone>`.
+
+    Args:
+        task: As for `lpft_keras.run`.
+        methods: Names of methods, or one. One without fine-tuning has nothing to choose and is run.
+        backbone: Name of the backbone; None takes the task's own.
+        learning_rates: Rates to try; None tries `RATE_FACTORS` times the default.
+        batch_sizes: Batch sizes to try; None takes the default alone.
+        tuning_seeds: Seeds of the trials.
+        seeds: Seeds of the evaluation, none of them a tuning seed.
+        workers: As for `lpft_keras.sweep`.
+        on_end: Called with each evaluated run as it ends.
+        **options: Other arguments of `lpft_keras.run`.
+
+    Returns:
+        The choices and the evaluated runs.
+
+    Raises:
+        InputError: An argument or a data file is wrong, before any run; or all trials of a method failed.
+
+    Example:
+        >>> found = tune("cb", ["ft", "lp-ft"], "minilm", learning_rates=[1e-4, 3e-4], data_dir="data")
+        >>> found.choices["ft"], [run.metrics["test"]["accuracy"] for run in found.evaluation.results]
+    """
+    task = get_task(task)
+    trial_seeds, final_seeds = as_list(tuning_seeds, "tuning_seeds"), as_list(seeds, "seeds")
+    both = set(trial_seeds) & set(final_seeds)
+    if both:
+        raise InputError(f"seed {min(both)} both tunes and evaluates; take other seeds for one of them")
+    for name in ("learning_rate", "batch_size"):
+        if name in options:
+            raise InputError(f"{name} is what is tuned; give the values to try as {name}s")
+    chosen_methods = list(dict.fromkeys(as_list(methods, "methods")))
+    trials: list[Request] = []
+    for method in chosen_methods:
+        grid = _grid(task, method, str(backbone or task.backbone), learning_rates, batch_sizes)
+        for rate, size in grid:
+            own = {"learning_rate": rate, "batch_size": size}
+            planned = plan(task, method, trial_seeds, 1.0, backbone, **own, **options)
+            trials += [_as_trial(request, rate, size) for request in planned]
+    planned = plan(task, chosen_methods, final_seeds, 1.0, backbone, **options)  # checks all but the rates
+    show = options.get("show_progress")
+    tried = perform_all(trials, workers, show_progress=show)
+    choices = _choices(task.metric, trials, tried)
+    final: list[Request] = []
+    for request in planned:
+        method = request.settings["method"]
+        best = next((choice for choice in choices.get(method, []) if choice.chosen), None)
+        if best is None and fine_tuning(method):
+            raise InputError(f"all trials of {method} failed, the first so: {tried.failures[0].error}")
+        rates = {"learning_rate": best.learning_rate, "batch_size": best.batch_size} if best else {}
+        final.append(replace(request, settings={**request.settings, **rates}))
+        if best:
+            _write(request.directory.parent, choices[method], trial_seeds, task.metric)
+    return TuningResult(choices, perform_all(final, workers, on_end=on_end, show_progress=show), tried.failures)
+
+
+def _grid(task: Task, method: str, backbone: str, rates: Any, sizes: Any) -> list[tuple[float, int]]:
+    defaults = default_rates(method, task.name, backbone)
+    if defaults is None:
+        return []
+    rates = [factor * defaults.learning_rate for factor in RATE_FACTORS] if rates is None else rates
+    sizes = defaults.batch_size if sizes is None else sizes
+    # 5 * 1e-5 is 5.000000000000001e-05; a rate that was meant round shall be.
+    rounded = [float(f"{rate:.6g}") for rate in as_list(rates, "learning_rates")]
+    return list(product(dict.fromkeys(rounded), dict.fromkeys(as_list(sizes, "batch_sizes"))))
+
+
+def _as_trial(request: Request, rate: float, size: int) -> Request:
+    run = request.directory
+    point = f"learning_rate_{rate:g}-batch_size_{size}"
+    below = run.parent.relative_to(request.output_dir)
+    return replace(request, directory=request.output_dir / "tuning" / below / point / run.name, only_validation=True)
+
+
+def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict[str, list[Choice]]:
+    """Return the points of each method, the best of them marked."""
+    ended = {result.directory: result for result in tried.results}
+
+    def point(request: Request) -> tuple[str, float, int]:
+        return tuple(request.settings[name] for name in ("method", "learning_rate", "batch_size"))  # type: ignore[return-value]
+
+    found: dict[str, list[Choice]] = {}
+    for (method, rate, size), group in groupby(trials, point):
+        requests = list(group)
+        results = [ended[request.directory] for request in requests if request.directory in ended]
+        failed = len(requests) - len(results)
+        scores = [result.metrics["validation"][metric] for result in results]
+        losses = [result.metrics["validation"]["nll"] for result in results]
+        mean, nll = (float(np.mean(values)) if not failed else float("nan") for values in (scores, losses))
+        deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
+        found.setdefault(method, []).append(Choice(method, rate, size, mean, deviation, nll, len(results), failed))
+    for method, points in found.items():
+        usable = [choice for choice in points if not choice.failed]
+        best = max(usable, key=lambda choice: (choice.score, -choice.nll), default=None)
+        found[method] = [replace(choice, chosen=choice is best) for choice in points]
+    return found
+
+
+def _write(folder: Path, choices: Sequence[Choice], seeds: Sequence[int], metric: str) -> None:
+    """Write the table of choices beside a method's runs."""
+    rows = [asdict(choice) for choice in choices]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if value != value else value for name, value in row.items()} for row in rows)
+    write_atomically(folder / "tuning.csv", lambda file: file.write(text.getvalue().encode()))
+    write_json(folder / "tuning.json", {"metric": metric, "tuning_seeds": list(seeds), "choices": rows})
