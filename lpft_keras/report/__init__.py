@@ -3,17 +3,26 @@
 from lpft_keras.report.calibration import Scored, plot_scored, score_file, score_run
 from lpft_keras.report.groups import groups
 from lpft_keras.report.head_norm import HeadNormPoint, head_norm_points, plot_head_norm, trends
+from lpft_keras.report.published import published
+from lpft_keras.report.rendering import ResultTable, as_csv, as_latex, as_markdown
 from lpft_keras.report.representation import Represented, represent
+from lpft_keras.report.results_table import result_tables
 
 __all__ = [
     "HeadNormPoint",
     "Represented",
+    "ResultTable",
     "Scored",
+    "as_csv",
+    "as_latex",
+    "as_markdown",
     "groups",
     "head_norm_points",
     "plot_head_norm",
     "plot_scored",
+    "published",
     "represent",
+    "result_tables",
     "score_file",
     "score_run",
     "trends",
