@@ -203,6 +203,9 @@ def test_wide_tables_keep_their_numbers_whole(tmp_path, capsys, monkeypatch):
             write_run(tmp_path, "cb", "ft", seed, {"test": answers(40 + seed)}, head_scale=scale)
     assert main(["table", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("41.50±0.71") == 6
+    assert main(["table", str(tmp_path), "--paper", "--output", str(tmp_path / "table.txt")]) == 0
+    lines = (tmp_path / "table.txt").read_text().splitlines()
+    assert any(line.startswith(" paper (RoBERTa-base) ") for line in lines)
 
 
 def test_runs_that_were_tried_out_are_passed_over(tabulated, capsys):
