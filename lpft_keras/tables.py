@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from rich import box
@@ -12,7 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from lpft_keras.kernels import KernelResult
-    from lpft_keras.report import HeadNormPoint, Represented, Scored
+    from lpft_keras.report import HeadNormPoint, Represented, ResultTable, Scored
     from lpft_keras.results import RunResult
     from lpft_keras.tasks import Task
 
@@ -222,6 +222,27 @@ def print_head_norm(points: Sequence["HeadNormPoint"], title: str, figure: Path)
             end_section=last,
         )
     _show(table, [figure])
+
+
+def print_result_tables(tables: Sequence["ResultTable"], file: IO[str] | None = None) -> None:
+    """Print means over seeds, or differences of methods, in the layout of the paper's Tables 8, 10 and 16.
+
+    Args:
+        tables: What `report.result_tables` gives, or `[report.difference_table(...)]`.
+        file: Where to, as plain text; None is standard output.
+    """
+    console = Console(file=file)
+    for result in tables:
+        table = _table(result.title, "; ".join(result.notes))
+        for number, name in enumerate(result.columns):
+            is_name = number < result.names
+            table.add_column(escape(name), justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
+        for row in result.rows:
+            table.add_row(*map(escape, row))
+        needed = console.measure(table, options=console.options.update(width=10_000))
+        # A file has no width of its own, and no terminal is too narrow for a number to be shown whole.
+        console.width = needed.maximum if file else max(console.width, needed.minimum)
+        console.print(table)
 
 
 def _spread(values: Sequence[float], form: str = "{:.2f}") -> str:

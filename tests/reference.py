@@ -309,3 +309,17 @@ def linear_cka(x, y):
     centre = np.eye(len(x)) - 1 / len(x)
     k, m = centre @ x @ x.T @ centre, centre @ y @ y.T @ centre
     return float((k * m).sum() / math.sqrt((k * k).sum() * (m * m).sum()))
+
+
+def paired_bootstrap(metric, method, reference, labels, resamples, seed):
+    """Return the resampled mean differences of two methods, whose logits are given by seed, one resample at a time."""
+    rows_drawn, seeds_drawn = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+    samples = []
+    for _ in range(resamples):
+        rows = rows_drawn.integers(0, len(labels), len(labels))
+        seeds = seeds_drawn.integers(0, len(method), len(method))
+        differences = [
+            metric(method[s][rows], labels[rows]) - metric(reference[s][rows], labels[rows]) for s in seeds.tolist()
+        ]
+        samples.append(sum(differences) / len(differences))
+    return samples

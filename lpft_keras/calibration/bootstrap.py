@@ -62,8 +62,7 @@ def bootstrap_interval(
         >>> round(found.value, 4), found.samples.shape
         (0.5, (1000,))
     """
-    resamples, level = whole_number(resamples, "resamples"), real_number(level, "level", 0, 1)
-    whole_number(seed, "seed", 0)
+    check_bootstrap(resamples, level, seed)
     predictions, labels = as_array(predictions, "predictions"), as_array(labels, "labels")
     value = float(metric(predictions, labels, **options))
     rng = np.random.default_rng(seed)
@@ -71,5 +70,26 @@ def bootstrap_interval(
     for number in range(resamples):
         rows = rng.integers(0, len(labels), len(labels))
         samples[number] = metric(predictions[rows], labels[rows], **options)
+    return percentile_interval(value, samples, level)
+
+
+def check_bootstrap(resamples: int, level: float, seed: int) -> None:
+    """Raise an `InputError` where a bootstrap can't be made so."""
+    whole_number(resamples, "resamples")
+    real_number(level, "level", 0, 1)
+    whole_number(seed, "seed", 0)
+
+
+def percentile_interval(value: float, samples: np.ndarray, level: float) -> Interval:
+    """Return the interval that leaves equally many of the resampled values below it and above it.
+
+    Args:
+        value: The metric of all rows.
+        samples: The metric of each resample, float64 [resamples].
+        level: Share of the samples that the interval holds, in (0, 1).
+
+    Returns:
+        The interval.
+    """
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), samples)

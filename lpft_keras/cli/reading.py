@@ -1,6 +1,7 @@
-"""Commands that read what is there: `calibrate`, `representation` and `tasks`."""
+"""Commands that read what is there: `calibrate`, `representation`, `table` and `tasks`."""
 
 import argparse
+import io
 import json
 import logging
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 from lpft_keras.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    from lpft_keras.report import ResultTable
     from lpft_keras.results import RunResult
 
 log = logging.getLogger(__name__)
 
 # The names of `calibration.SCALINGS`, which help shows without importing what fits them.
 _SCALINGS = ("temperature", "vector", "matrix", "dirichlet", "platt", "isotonic", "histogram", "beta")
+_FORMATS = {"text": ".txt", "csv": ".csv", "markdown": ".md", "latex": ".tex"}
+_PASSED_OVER = {"tuning", "cache"}
 
 
 def add_calibrate(commands) -> None:
@@ -59,7 +63,7 @@ def _calibrate(parsed: argparse.Namespace) -> int:
     if parsed.plot:
         check_figures(parsed.plot)
     files = [source for source in parsed.sources if not Path(source).is_dir()]
-    runs = _runs([source for source in parsed.sources if Path(source).is_dir()])
+    runs = _runs_of_one_task([source for source in parsed.sources if Path(source).is_dir()])
     if files and parsed.split != "test":
         raise InputError("--split is for runs; a file holds the rows that are measured")
     if runs and parsed.validation:
@@ -107,7 +111,7 @@ def _representation(parsed: argparse.Namespace) -> int:
     from lpft_keras.storage import as_json
     from lpft_keras.tables import print_representation
 
-    runs = _runs(parsed.runs)
+    runs = _runs_of_one_task(parsed.runs)
     kinds = [
         (name, [represent(result, parsed.split, ridge=parsed.ridge) for result in members])
         for name, members in groups(runs).items()
@@ -121,18 +125,111 @@ def _representation(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def add_table(commands) -> None:
+    """Add `table`."""
+    command = commands.add_parser(
+        "table", help="mean and standard deviation over seeds, of runs of any tasks and methods", allow_abbrev=False
+    )
+    command.add_argument("runs", nargs="+", metavar="RUN_DIRECTORY", help="finished runs, or folders of them")
+    command.add_argument("--metric", metavar="M", help="such as macro_f1 or ece (default: each task's own)")
+    command.add_argument(
+        "--format", metavar="F", help=f"{', '.join(_FORMATS)} (default: by --output's ending, or text)"
+    )
+    command.add_argument(
+        "--differences",
+        action="store_true",
+        help="instead: each method less another over the same seeds and rows, with a bootstrap interval",
+    )
+    command.add_argument(
+        "--versus", metavar="METHOD", help="of differences: what is compared with (default: ft, or the first there is)"
+    )
+    command.add_argument("--paper", action="store_true", help="the paper's values (of RoBERTa-base) below ours")
+    command.add_argument("--output", metavar="FILE", help="write the tables there, .txt, .csv, .md or .tex")
+    command.add_argument("--json", action="store_true", help="print one JSON object a number, and nothing else")
+    command.set_defaults(call=_table)
+
+
+def _table(parsed: argparse.Namespace) -> int:
+    form = _format(parsed.format, parsed.output)
+    if parsed.versus and not parsed.differences:
+        raise InputError("--versus says what --differences are compared with; add --differences, or leave it out")
+    if parsed.paper and parsed.differences:
+        raise InputError("the paper has no differences of paired runs; leave out --paper or --differences")
+    if parsed.json and parsed.format and not parsed.output:
+        raise InputError("--json prints JSON, whatever the format; leave out --format, or name a file (--output)")
+    from lpft_keras.report import difference_table, paired_differences, result_tables
+    from lpft_keras.storage import as_json, write_atomically
+    from lpft_keras.tables import print_result_tables
+
+    runs = _runs(parsed.runs)
+    if parsed.differences:
+        tables = [difference_table(paired_differences(runs, parsed.metric, parsed.versus))]
+    else:
+        tables = result_tables(runs, parsed.metric, parsed.paper)
+    if parsed.output:
+        content = _rendered(tables, form).encode()
+        write_atomically(Path(parsed.output), lambda file: file.write(content))
+        log.info("wrote %s", parsed.output)
+    if parsed.json:
+        for table in tables:
+            for record in table.records:
+                print(as_json(record))
+    elif not parsed.output:
+        if form == "text":
+            print_result_tables(tables)
+        else:
+            print(_rendered(tables, form), end="")
+    return 0
+
+
+def _format(asked: str | None, output: str | None) -> str:
+    """Return the format asked for, or that of a file's ending."""
+    if asked is not None:
+        if asked not in _FORMATS:
+            raise unknown_name("format", asked, _FORMATS)
+        return asked
+    if output is None:
+        return "text"
+    endings = {ending: name for name, ending in _FORMATS.items()}
+    ending = Path(output).suffix.lower()
+    if ending not in endings:
+        raise unknown_name("ending of --output", ending, endings)
+    return endings[ending]
+
+
+def _rendered(tables: Sequence["ResultTable"], form: str) -> str:
+    from lpft_keras.report import as_csv, as_latex, as_markdown
+    from lpft_keras.tables import print_result_tables
+
+    if form == "text":
+        text = io.StringIO()
+        print_result_tables(tables, text)
+        return text.getvalue()
+    return {"csv": as_csv, "markdown": as_markdown, "latex": as_latex}[form](tables)
+
+
 def _runs(directories: Sequence[str]) -> list["RunResult"]:
-    """Return the runs of directories, those below a directory that is none itself too, all of one task and backbone."""
+    """Return the runs of directories, those below a directory that is none itself too.
+
+    Folders of runs that were only tried out, and the cache, are passed over, unless they are what is named.
+    """
     from lpft_keras.results import RunResult
 
     found: list[RunResult] = []
     seen: set[Path] = set()
     for directory in map(Path, directories):
         below = sorted(path.parent for path in directory.rglob("metrics.json"))
+        below = [path for path in below if not _PASSED_OVER.intersection(path.relative_to(directory).parts)]
         if not below or directory in below:
             below = [directory]
         found += [RunResult.load(path) for path in below if path.resolve() not in seen]
         seen.update(path.resolve() for path in below)
+    return found
+
+
+def _runs_of_one_task(directories: Sequence[str]) -> list["RunResult"]:
+    """Return the runs of directories, as `_runs`, all of one task and backbone."""
+    found = _runs(directories)
     kinds = {(run.summary["task"], run.summary["backbone"]) for run in found}
     if len(kinds) > 1:
         named = ", ".join(sorted(f"{task} on {backbone}" for task, backbone in kinds))

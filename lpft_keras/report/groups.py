@@ -1,9 +1,11 @@
 """Runs that differ by their seed only belong together; whatever else differs is named."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lpft_keras.errors import InputError
+from lpft_keras.methods import METHODS
+from lpft_keras.report.published import TASK_ORDER
 from lpft_keras.results import RunResult
 
 
@@ -29,6 +31,38 @@ def groups(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
                 raise InputError(f"{both} are the same run of {own['method']!r}; give one of them")
         members.append(result)
     return found
+
+
+def groups_by_task(results: Sequence[RunResult]) -> dict[tuple[str, str], dict[str, list[RunResult]]]:
+    """Put runs of any tasks and backbones together that differ by their seed only.
+
+    Args:
+        results: Finished runs, each named once.
+
+    Returns:
+        What `groups` gives, by (task, backbone): tasks in the paper's order, then others in that of their first runs;
+        methods in the order of `METHODS`.
+
+    Raises:
+        InputError: There are no runs, or two have the same settings and seed.
+    """
+    if not results:
+        raise InputError("there are no runs to read; give finished run directories")
+    kinds: dict[tuple[str, str], list[RunResult]] = {}
+    for result in results:
+        kinds.setdefault((result.summary["task"], result.summary["backbone"]), []).append(result)
+    ordered = sorted(kinds, key=lambda kind: _place(kind[0], TASK_ORDER))
+    found = {kind: groups(kinds[kind]) for kind in ordered}
+    return {kind: {name: members[name] for name in in_order(members)} for kind, members in found.items()}
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of groups, each once, by their method in the order of `METHODS`."""
+    return sorted(dict.fromkeys(names), key=lambda name: _place(name.split(" ")[0], tuple(METHODS)))
+
+
+def _place(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 def _apart(own: dict[str, Any], kinds: Sequence[dict[str, Any]]) -> str:
