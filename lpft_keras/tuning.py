@@ -33,7 +33,8 @@ class Choice:
         method: Name of the method.
         learning_rate: The rate.
         batch_size: The batch size.
-        score: The task's metric on the validation rows, mean; NaN where a trial failed.
+        metric: What is chosen by, the task's metric.
+        score: Its value on the validation rows, mean; NaN where a trial failed.
         deviation: Its standard deviation over the seeds, NaN for one.
         nll: Negative log-likelihood on the validation rows, mean, in nats.
         trials: How many trials ended.
@@ -44,6 +45,7 @@ class Choice:
     method: str
     learning_rate: float
     batch_size: int
+    metric: str
     score: float
     deviation: float
     nll: float
@@ -120,7 +122,7 @@ def tune(
     for method in chosen_methods:
         grid = _grid(task, method, str(backbone or task.backbone), learning_rates, batch_sizes)
         for rate, size in grid:
-            own = {"learning_rate": rate, "batch_size": size}
+            own: dict[str, Any] = {"learning_rate": rate, "batch_size": size}
             planned = plan(task, method, trial_seeds, 1.0, backbone, **own, **options)
             trials += [_as_trial(request, rate, size) for request in planned]
     planned = plan(task, chosen_methods, final_seeds, 1.0, backbone, **options)  # checks all but the rates
@@ -136,7 +138,7 @@ def tune(
         rates = {"learning_rate": best.learning_rate, "batch_size": best.batch_size} if best else {}
         final.append(replace(request, settings={**request.settings, **rates}))
         if best:
-            _write(request.directory.parent, choices[method], trial_seeds, task.metric)
+            _write(request.directory.parent, choices[method], trial_seeds)
     return TuningResult(choices, perform_all(final, workers, on_end=on_end, show_progress=show), tried.failures)
 
 
@@ -174,7 +176,9 @@ def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict
         losses = [result.metrics["validation"]["nll"] for result in results]
         mean, nll = (float(np.mean(values)) if not failed else float("nan") for values in (scores, losses))
         deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
-        found.setdefault(method, []).append(Choice(method, rate, size, mean, deviation, nll, len(results), failed))
+        found.setdefault(method, []).append(
+            Choice(method, rate, size, metric, mean, deviation, nll, len(results), failed)
+        )
     for method, points in found.items():
         usable = [choice for choice in points if not choice.failed]
         best = max(usable, key=lambda choice: (choice.score, -choice.nll), default=None)
@@ -182,7 +186,7 @@ def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict
     return found
 
 
-def _write(folder: Path, choices: Sequence[Choice], seeds: Sequence[int], metric: str) -> None:
+def _write(folder: Path, choices: Sequence[Choice], seeds: Sequence[int]) -> None:
     """Write the table of choices beside a method's runs."""
     rows = [asdict(choice) for choice in choices]
     text = io.StringIO(newline="")
@@ -190,4 +194,4 @@ def _write(folder: Path, choices: Sequence[Choice], seeds: Sequence[int], metric
     writer.writeheader()
     writer.writerows({name: "" if value != value else value for name, value in row.items()} for row in rows)
     write_atomically(folder / "tuning.csv", lambda file: file.write(text.getvalue().encode()))
-    write_json(folder / "tuning.json", {"metric": metric, "tuning_seeds": list(seeds), "choices": rows})
+    write_json(folder / "tuning.json", {"tuning_seeds": list(seeds), "choices": rows})

@@ -55,12 +55,18 @@ def add_task_arguments(parser: argparse.ArgumentParser, positional: bool = True)
         ("--delimiter", "C", "what parts columns (default: comma in .csv, tab in .tsv)"),
     ):
         own.add_argument(flag, dest=f"own_{flag[2:]}", metavar=metavar, help=text)
-    own.add_argument("--validation-fraction", dest="own_validation_fraction", type=float, metavar="X", help="default: 0.1")
+    own.add_argument(
+        "--validation-fraction", dest="own_validation_fraction", type=float, metavar="X", help="default: 0.1"
+    )
     own.add_argument(
         "--text", dest="own_text", action="append", metavar="COLUMN", help="column of the texts, twice for pairs"
     )
     own.add_argument(
-        "--template", dest="own_template", action="append", metavar="T", help='instead: "{title}: {body}", twice for pairs'
+        "--template",
+        dest="own_template",
+        action="append",
+        metavar="T",
+        help='instead: "{title}: {body}", twice for pairs',
     )
     own.add_argument("--labels", dest="own_labels", metavar="A,B", help="class names in the order of their ids")
     own.add_argument("--ood", dest="own_ood", action="append", metavar="NAME=FILE", help="a shifted test set")
@@ -69,15 +75,21 @@ def add_task_arguments(parser: argparse.ArgumentParser, positional: bool = True)
     )
 
 
-def asked_task(parsed: argparse.Namespace) -> "str | Task":
-    """Return the task that was asked for, checked."""
-    given = {name[4:]: value for name, value in vars(parsed).items() if name.startswith("own_") and value is not None}
-    named = getattr(parsed, "task", None)
+def own_task_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Return what flags say of a task of the user's own."""
+    return {name[4:]: value for name, value in vars(parsed).items() if name.startswith("own_") and value is not None}
+
+
+def asked_task(parsed: argparse.Namespace, named: str | None) -> "Task":
+    """Return the task that was asked for, by its name or by flags, checked."""
+    given = own_task_arguments(parsed)
     from lpft_keras.tasks import get_task, own_task
 
     if "train" not in given:
         if given:
-            raise InputError(f"--{next(iter(given)).replace('_', '-')} is for a task of your own; name its --train file")
+            raise InputError(
+                f"--{next(iter(given)).replace('_', '-')} is for a task of your own; name its --train file"
+            )
         if named is None:
             raise InputError("name a TASK, or the --train file of your own")
         return get_task(named)
@@ -94,7 +106,9 @@ def asked_task(parsed: argparse.Namespace) -> "str | Task":
     return own_task(**given)
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, default_method: str = "lp-ft") -> None:
+def add_model_arguments(
+    parser: argparse.ArgumentParser, default_method: str = "lp-ft", several_backbones: bool = False
+) -> None:
     """Add what says which model on which rows."""
     parser.add_argument(
         "--method",
@@ -104,8 +118,10 @@ def add_model_arguments(parser: argparse.ArgumentParser, default_method: str = "
     )
     parser.add_argument(
         "--backbone",
+        action="append" if several_backbones else "store",
         metavar="B",
-        help='KerasHub preset, "hf://org/name@revision", directory, pocket, minilm or tiny (default: the task\'s)',
+        help='KerasHub preset, "hf://org/name@revision", directory, pocket, minilm or tiny (default: the task\'s)'
+        + ("; may be repeated" if several_backbones else ""),
     )
     parser.add_argument("--data-dir", metavar="D", help="folder with the official files (default: TensorFlow Datasets)")
     parser.add_argument("--seed", action="append", type=int, metavar="S", help="may be repeated (default: 1001)")
@@ -122,8 +138,18 @@ def add_model_arguments(parser: argparse.ArgumentParser, default_method: str = "
     )
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, default_scales: str = "1") -> None:
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what says how fine-tuning goes."""
+    parser.add_argument(
+        "--epochs", type=int, default=10, metavar="E", help="passes over the training rows (default: 10)"
+    )
+    parser.add_argument(
+        "--micro-batches", type=int, metavar="K", help="parts of like length a batch is cut into (default: 4)"
+    )
+
+
+def add_rate_arguments(parser: argparse.ArgumentParser, default_scales: str = "1") -> None:
+    """Add the hyper-parameters of fine-tuning that `tune` chooses or leaves alone."""
     parser.add_argument(
         "--head-scale",
         action="append",
@@ -131,14 +157,23 @@ def add_training_arguments(parser: argparse.ArgumentParser, default_scales: str 
         metavar="X",
         help=f"multiply the head before fine-tuning; may be repeated (default: {default_scales})",
     )
-    parser.add_argument(
-        "--epochs", type=int, default=10, metavar="E", help="passes over the training rows (default: 10)"
-    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: the paper's, by task and method")
     parser.add_argument("--learning-rate", type=float, metavar="LR", help="default: the paper's, by task and method")
+
+
+def add_workers_argument(parser: argparse.ArgumentParser) -> None:
+    """Add how many processes there are."""
     parser.add_argument(
-        "--micro-batches", type=int, metavar="K", help="parts of like length a batch is cut into (default: 4)"
+        "--workers",
+        type=_workers,
+        metavar="W",
+        help="processes side by side, or the device of each, gpu:0,gpu:1 (default: one a GPU, or this one)",
     )
+    parser.add_argument("--engine", metavar="E", help="a cluster instead: dask://host:port, ray or ray://host:port")
+
+
+def _workers(text: str) -> int | list[str]:
+    return int(text) if text.lstrip("-").isdecimal() else text.split(",")
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

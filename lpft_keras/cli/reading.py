@@ -1,8 +1,7 @@
-"""Commands that read what is there: `calibrate`, `representation`, `table` and `tasks`."""
+"""Commands that read finished runs: `calibrate`, `representation` and `table`."""
 
 import argparse
 import io
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -241,23 +240,3 @@ def _title(runs: Sequence["RunResult"], split: str) -> str:
     if not runs:
         return "calibration"
     return f"{runs[0].summary['task']} on {runs[0].summary['backbone']}, {split} rows"
-
-
-def add_tasks(commands) -> None:
-    """Add `tasks`."""
-    tasks = commands.add_parser("tasks", help="list the tasks", allow_abbrev=False)
-    tasks.add_argument("--json", action="store_true", help="print one JSON object a task")
-    tasks.set_defaults(call=_tasks)
-
-
-def _tasks(parsed: argparse.Namespace) -> int:
-    from lpft_keras.tasks import TASKS
-
-    if parsed.json:
-        for task in TASKS.values():
-            print(json.dumps({"task": task.name, "labels": task.labels, "metric": task.metric, "tfds": task.tfds}))
-        return 0
-    from lpft_keras.tables import print_tasks
-
-    print_tasks(list(TASKS.values()))
-    return 0

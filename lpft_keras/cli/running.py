@@ -1,23 +1,22 @@
 """Commands that compute: `run`, `head-norm` and `ntk`."""
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from lpft_keras.cli.outcomes import Outcomes, collected
 from lpft_keras.cli.parser import (
     add_model_arguments,
     add_output_arguments,
+    add_rate_arguments,
+    add_task_arguments,
     add_training_arguments,
     asked_methods,
+    asked_task,
     silent_start,
     split_options,
 )
 from lpft_keras.errors import InputError
 from lpft_keras.methods import HEAD_SCALES, METHODS, fine_tuning
-
-if TYPE_CHECKING:
-    from lpft_keras.results import RunResult
 
 _FINE_TUNING = [name for name in METHODS if fine_tuning(name)]
 
@@ -25,41 +24,32 @@ _FINE_TUNING = [name for name in METHODS if fine_tuning(name)]
 def add_run(commands) -> None:
     """Add `run`."""
     run = commands.add_parser("run", help="train by one method or several, and report", allow_abbrev=False)
-    run.add_argument("task", metavar="TASK", help='a task: see "lpft-keras tasks"')
+    add_task_arguments(run)
     add_model_arguments(run)
     add_training_arguments(run)
+    add_rate_arguments(run)
     add_output_arguments(run)
     run.set_defaults(call=_run)
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    methods = asked_methods(parsed, list(METHODS))
-    results: list[RunResult] = []
-    try:
-        for result in _swept(parsed, methods, parsed.head_scale or [1.0]):
-            results.append(result)
-    finally:
-        # What was finished is shown, also where a later run fails.
-        if results and not parsed.json:
-            from lpft_keras.tables import print_results
+    with collected(parsed.json) as outcomes:
+        _swept(parsed, asked_methods(parsed, list(METHODS)), parsed.head_scale or [1.0], outcomes)
+    if outcomes.results and not parsed.json:
+        from lpft_keras.tables import print_results
 
-            print_results(results)
-    return 0
+        print_results(outcomes.results)
+    return outcomes.status()
 
 
-def _swept(parsed: argparse.Namespace, methods: list[str], scales: list[float]) -> Iterator["RunResult"]:
-    from lpft_keras.storage import as_json
-    from lpft_keras.tasks import get_task
-
-    get_task(parsed.task)
+def _swept(parsed: argparse.Namespace, methods: list[str], scales: list[float], outcomes: Outcomes) -> None:
+    task = asked_task(parsed, parsed.task)
     with silent_start():
-        from lpft_keras import sweep
-    options = split_options(parsed, "task", "method", "seed", "head_scale", "plot")
+        from lpft_keras.sweeps import sweep
+    options = split_options(parsed, "method", "seed", "head_scale", "plot")
     show = False if parsed.json else None
-    for result in sweep(parsed.task, methods, parsed.seed or [1001], scales, **options, show_progress=show):
-        if parsed.json:
-            print(as_json(result.summary), flush=True)
-        yield result
+    seeds = parsed.seed or [1001]
+    sweep(task, methods, seeds, scales, on_end=outcomes.add, show_progress=show, **options)
 
 
 def add_head_norm(commands) -> None:
@@ -67,9 +57,10 @@ def add_head_norm(commands) -> None:
     command = commands.add_parser(
         "head-norm", help="scale the head before fine-tuning, and see how far features move", allow_abbrev=False
     )
-    command.add_argument("task", metavar="TASK", help='a task: see "lpft-keras tasks"')
+    add_task_arguments(command)
     add_model_arguments(command, default_method="all that fine-tune")
-    add_training_arguments(command, default_scales=" ".join(f"{scale:g}" for scale in HEAD_SCALES))
+    add_training_arguments(command)
+    add_rate_arguments(command, default_scales=" ".join(f"{scale:g}" for scale in HEAD_SCALES))
     command.add_argument("--plot", metavar="FILE", help="the figure (default: in the output directory)")
     add_output_arguments(command)
     command.set_defaults(call=_head_norm)
@@ -83,25 +74,22 @@ def _head_norm(parsed: argparse.Namespace) -> int:
     from lpft_keras.figures import check_figures, save_figure
 
     check_figures(parsed.plot)
-    results: list[RunResult] = []
-    try:
-        for result in _swept(parsed, methods, parsed.head_scale or list(HEAD_SCALES)):
-            results.append(result)
-    finally:
-        if results:
-            from lpft_keras.report import head_norm_points, plot_head_norm
-            from lpft_keras.storage import slug
-            from lpft_keras.tables import print_head_norm
+    with collected(parsed.json) as outcomes:
+        _swept(parsed, methods, parsed.head_scale or list(HEAD_SCALES), outcomes)
+    if outcomes.results:
+        from lpft_keras.report import head_norm_points, plot_head_norm
+        from lpft_keras.storage import slug
+        from lpft_keras.tables import print_head_norm
 
-            points = head_norm_points(results)
-            first = results[0].summary
-            title = f"{first['task']} on {first['backbone']}"
-            own = Path(parsed.output_dir) / slug(first["task"]) / f"head_norm-{slug(first['backbone'])}.png"
-            path = Path(parsed.plot) if parsed.plot else own
-            save_figure(plot_head_norm(points, title), path)
-            if not parsed.json:
-                print_head_norm(points, title, path)
-    return 0
+        points = head_norm_points(outcomes.results)
+        first = outcomes.results[0].summary
+        title = f"{first['task']} on {first['backbone']}"
+        own = Path(parsed.output_dir) / slug(first["task"]) / f"head_norm-{slug(first['backbone'])}.png"
+        path = Path(parsed.plot) if parsed.plot else own
+        save_figure(plot_head_norm(points, title), path)
+        if not parsed.json:
+            print_head_norm(points, title, path)
+    return outcomes.status()
 
 
 def add_ntk(commands) -> None:
@@ -135,7 +123,7 @@ def _ntk(parsed: argparse.Namespace) -> int:
             own = {name: getattr(parsed, name) for name in ("data_dir", "rows", "max_memory", "overwrite")}
             results.append(run_ntk_of(directory, **own, show_progress=show))
         else:
-            options = split_options(parsed, "run_directory", "task", "method", "seed")
+            options = split_options(parsed, "run_directory", "method", "seed")
             for method in methods:
                 for seed in parsed.seed or [1001]:
                     results.append(run_ntk(task, method, seed=seed, show_progress=show, **options))

@@ -1,0 +1,17 @@
+"""Tables for a terminal. No numbers are made here."""
+
+from lpft_keras.tables.data import print_overview, print_tasks
+from lpft_keras.tables.measures import print_calibration, print_head_norm, print_kernels, print_representation
+from lpft_keras.tables.runs import print_choices, print_result_tables, print_results
+
+__all__ = [
+    "print_calibration",
+    "print_choices",
+    "print_head_norm",
+    "print_kernels",
+    "print_overview",
+    "print_representation",
+    "print_result_tables",
+    "print_results",
+    "print_tasks",
+]
