@@ -51,6 +51,8 @@ def sweep(
     for method, scale, seed in product(names_of_methods, scales, _several(seeds, "seeds")):
         own = {"method": method, "seed": seed, "head_scale": scale}
         chosen.setdefault(RunSettings(**settings, **own), own)
+    for one in chosen:
+        one.check_devices()
     for method in names_of_methods:
         if fine_tuning(method) is None and any(scale != 1 for scale in scales):
             log.info("%s has no fine-tuning stage before which its head would be scaled", method)

@@ -80,6 +80,9 @@ def add_training_arguments(parser: argparse.ArgumentParser, default_scales: str 
     parser.add_argument(
         "--micro-batches", type=int, metavar="K", help="parts of like length a batch is cut into (default: 4)"
     )
+    parser.add_argument(
+        "--data-parallel", action="store_true", help="share each batch between all devices that JAX sees"
+    )
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
