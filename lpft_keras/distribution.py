@@ -19,6 +19,9 @@ _LEAVE_OUT = "leave data_parallel (--data-parallel) out"
 def usable_devices() -> int:
     """Return how many devices a batch can be cut across.
 
+    Returns:
+        The number of all devices that JAX sees, 2 or more.
+
     Raises:
         InputError: The backend is not JAX, or it sees one device only.
     """

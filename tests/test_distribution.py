@@ -11,7 +11,11 @@ import keras
 import numpy as np
 import pytest
 
+from lpft_keras.models.backbones import load_backbone
+from lpft_keras.models.encoding import encode
 from lpft_keras.results import RunResult
+from lpft_keras.tasks import get_task, load_task
+from lpft_keras.training.forward import forward_function
 
 pytestmark = [
     pytest.mark.slow,
@@ -135,6 +139,14 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(four):
     whole, resumed = result(four[0], "lp-ft"), result(four[0], "lp-ft", "resumed")
     assert resumed.metrics == whole.metrics
     assert [str(row) for row in resumed.history] == [str(row) for row in whole.history]
+
+
+@pytest.mark.parametrize("method", ["lp-ft", "lora"])
+def test_a_run_on_four_devices_is_read_on_one_and_by_any_backend(four, method):
+    run = result(four[0], method)
+    tokens = encode(load_backbone("pocket"), load_task(get_task("demo"), limit=60).test.texts, 48)
+    logits = forward_function(run.model())(tokens)[1]
+    np.testing.assert_allclose(logits, run.predictions["test"]["logits"], atol=5e-5)
 
 
 def test_the_distribution_set_before_is_set_again_also_after_errors(one, four):
