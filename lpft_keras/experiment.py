@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from lpft_keras.calibration import TemperatureScaling
+from lpft_keras.distribution import on_all_devices
 from lpft_keras.encodings import encoded_splits
 from lpft_keras.errors import InputError
 from lpft_keras.evaluation import METRICS, evaluate, evaluate_features
@@ -52,6 +53,7 @@ def run(
     probe_solver: str = "newton-cg",
     micro_batches: int | None = None,
     head_scale: float = 1.0,
+    data_parallel: bool = False,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     show_progress: bool | None = None,
@@ -86,6 +88,8 @@ def run(
             apart).
         head_scale: What the head is multiplied by before fine-tuning: after LP, or as it was drawn (the paper's
             Figures 3, 10 and 11). Another one than 1 is part of the run directory's name.
+        data_parallel: Cut each batch across all devices that JAX sees: the same numbers up to rounding. Each
+            micro-batch needs a multiple of their number in rows.
         overwrite: Do the run anew, whatever its directory holds.
         callbacks: Keras callbacks for fine-tuning. A run that is reused calls none, and a resumed one starts them anew.
         show_progress: Whether to show progress bars; None shows them on a terminal, but not under CI.
@@ -119,7 +123,9 @@ def run(
         probe_solver=probe_solver,
         micro_batches=micro_batches,
         head_scale=head_scale,
+        data_parallel=data_parallel,
     )
+    settings.check_devices()
     check_backbone(settings.backbone)
     data = load_task(task, data_dir, limit)
     return perform(
@@ -172,7 +178,11 @@ def perform(
         "backend": keras.backend.backend(),
         "data": checksums(data),
     }
-    with claimed(cache / slug("-".join(("run", *directory.parts[-4:])))), global_state_kept():
+    with (
+        claimed(cache / slug("-".join(("run", *directory.parts[-4:])))),
+        global_state_kept(),
+        on_all_devices(settings.data_parallel),
+    ):
         finished = _claim(directory, config, overwrite)
         if finished is not None:
             log.info("reused the finished run in %s", directory)

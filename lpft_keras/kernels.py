@@ -204,7 +204,7 @@ def run_ntk_of(run_directory: str | Path, data_dir: str | Path | None = None, **
     config = read_json(directory / "config.json")
     if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
         raise InputError(f"{run_directory} holds no run (no whole config.json)")
-    unused = ("epochs", "batch_size", "learning_rate", "micro_batches")
+    unused = ("epochs", "batch_size", "learning_rate", "micro_batches", "data_parallel")
     settings = {name: value for name, value in config["settings"].items() if name not in unused}
     output_dir = directory.parents[min(3, len(directory.parents) - 1)]
     if RunSettings(**settings).directory(output_dir) != directory:

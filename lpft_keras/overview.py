@@ -1,4 +1,4 @@
-"""A first look at a task's rows, before any training: how many, of which classes, how long, and whether splits share some."""
+"""A first look at a task's rows, before any training: how many, of which classes, how long, shared between splits."""
 
 import hashlib
 from collections.abc import Mapping

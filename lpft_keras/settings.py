@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from lpft_keras.arrays import real_number, whole_number
-from lpft_keras.errors import unknown_name
+from lpft_keras.distribution import usable_devices
+from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.methods import Defaults, FineTune, LinearProbe, default_rates, fine_tuning, get_method
 from lpft_keras.models.classifier import POOLINGS
 from lpft_keras.models.lora import LoraSettings
 from lpft_keras.pipeline import PipelineSettings
 from lpft_keras.storage import slug
+from lpft_keras.training.batches import check_cut
 from lpft_keras.training.fine_tune import FineTuneSettings
 from lpft_keras.training.linear_probe import ProbeSettings
 
@@ -43,6 +45,7 @@ class RunSettings:
     probe_solver: str = "newton-cg"
     micro_batches: int | None = None
     head_scale: float = 1.0
+    data_parallel: bool = False
 
     def __post_init__(self):
         """Refuse what no run can use."""
@@ -66,6 +69,8 @@ class RunSettings:
             raise unknown_name("dtype", self.dtype, DTYPES)
         if self.pooling is not None and self.pooling not in POOLINGS:
             raise unknown_name("pooling", self.pooling, POOLINGS)
+        if not isinstance(self.data_parallel, bool):
+            raise InputError(f"data_parallel must be True or False, not {self.data_parallel!r}")
         self.pipeline()
         # What a method does not use is no part of what it is: one run, whatever was asked for beside it.
         unused: list[str] = []
@@ -114,6 +119,21 @@ class RunSettings:
             seed=self.seed,
             head_scale=self.head_scale,
         )
+
+    def check_devices(self) -> None:
+        """Refuse settings that the devices of this machine can't train by.
+
+        Not part of making settings: runs are read on other machines, too.
+
+        Raises:
+            InputError: Batches shall be shared between devices and there is one only, the backend is not JAX, or the
+                rows can't be shared evenly.
+        """
+        if not self.data_parallel:
+            return
+        devices, fine_tune = usable_devices(), self.pipeline().fine_tune
+        if fine_tune is not None:
+            check_cut(fine_tune.batch_size, fine_tune.micro_batches, devices)
 
     def directory(self, output_dir: str | Path) -> Path:
         """Return the run's directory below `output_dir`."""

@@ -130,6 +130,7 @@ def plan(
     for task, backbone, method, scale, seed in product(*parts):
         own = {"task": task.name, "backbone": str(backbone or task.backbone), "method": method}
         run = RunSettings(**settings, **own, head_scale=scale, seed=seed)
+        run.check_devices()
         check_backbone(run.backbone)
         directory = run.directory(output_dir)
         known = requests.setdefault(

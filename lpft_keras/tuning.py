@@ -174,11 +174,10 @@ def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict
         failed = len(requests) - len(results)
         scores = [result.metrics["validation"][metric] for result in results]
         losses = [result.metrics["validation"]["nll"] for result in results]
-        mean, nll = (float(np.mean(values)) if not failed else float("nan") for values in (scores, losses))
+        score, nll = (float(np.mean(values)) if not failed else float("nan") for values in (scores, losses))
         deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
-        found.setdefault(method, []).append(
-            Choice(method, rate, size, metric, mean, deviation, nll, len(results), failed)
-        )
+        tried_here = Choice(method, rate, size, metric, score, deviation, nll, len(results), failed)
+        found.setdefault(method, []).append(tried_here)
     for method, points in found.items():
         usable = [choice for choice in points if not choice.failed]
         best = max(usable, key=lambda choice: (choice.score, -choice.nll), default=None)

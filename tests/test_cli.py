@@ -104,6 +104,8 @@ def test_tasks_are_listed(capsys):
         (["run", "demo", "--lora-style", "peft"], "paper"),
         (["run", "demo", "--micro-batches", "3"], "must divide"),
         (["run", "demo", "--seed", "-1"], "seed must be"),
+        (["run", "demo", "--data-parallel"], "leave data_parallel (--data-parallel) out"),
+        (["head-norm", "demo", "--data-parallel"], "leave data_parallel (--data-parallel) out"),
         (["run", "cb", "--data-dir", "/nowhere", "--backbone", "tiny"], "/nowhere does not exist"),
         (["run", "demo", "--limit", "2"], "no training row of class"),
         (["run", "demo", "--max-length", "100000", "--backbone", "tiny"], "max_length"),

@@ -169,6 +169,20 @@ def test_other_settings_do_not_silently_replace_a_run(runs):
         lpft_keras.run("demo", method="ft", output_dir=output, **{**SMALL, "epochs": 3})
 
 
+@pytest.mark.parametrize("start", [lpft_keras.run, lpft_keras.sweep])
+def test_data_parallel_training_is_refused_where_no_batch_can_be_cut(start, tmp_path):
+    """`test_distribution` has it where one can."""
+    words = f"needs JAX, not {keras.backend.backend()}: set KERAS_BACKEND=jax"
+    if keras.backend.backend() == "jax":
+        if len(keras.distribution.list_devices()) > 1:
+            pytest.skip("JAX sees several devices")
+        words = "JAX sees .*:0 alone: leave data_parallel"
+    for value, message in ((True, words), ("yes", "data_parallel must be True or False, not 'yes'")):
+        with pytest.raises(InputError, match=message):
+            start("demo", output_dir=tmp_path, data_parallel=value, **SMALL)
+    assert not list(tmp_path.iterdir())
+
+
 class Stopped(Exception):
     """A process that ends after an epoch, seen from inside."""
 

@@ -13,22 +13,24 @@ from lpft_keras.cli.running import add_head_norm, add_ntk, add_run
 from lpft_keras.cli.sweeping import add_sweep, add_tune
 from lpft_keras.errors import InputError
 
+_COMMANDS = (
+    add_run,
+    add_sweep,
+    add_tune,
+    add_table,
+    add_calibrate,
+    add_representation,
+    add_head_norm,
+    add_ntk,
+    add_tasks,
+)
+
 
 def _parser() -> Parser:
     parser = Parser(prog="lpft-keras", description="LP-FT: fine-tune pre-trained classifiers that stay robust.")
     parser.add_argument("--version", action="version", version=f"lpft-keras {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (
-        add_run,
-        add_sweep,
-        add_tune,
-        add_table,
-        add_calibrate,
-        add_representation,
-        add_head_norm,
-        add_ntk,
-        add_tasks,
-    ):
+    for add in _COMMANDS:
         add(commands)
     return parser
 

@@ -63,7 +63,7 @@ def _show(parsed: argparse.Namespace) -> int:
 
 
 def _backbone(asked: str | None, default: str) -> "TextBackbone | None":
-    """Return the backbone with random weights, since its tokenizer is wanted; None where the default is not to be had."""
+    """Return the backbone, its weights random: the tokenizer is wanted. None where the default one is not to be had."""
     from lpft_keras.models.backbones import load_backbone
 
     try:

@@ -66,7 +66,7 @@ def add_task_arguments(parser: argparse.ArgumentParser, positional: bool = True)
         dest="own_template",
         action="append",
         metavar="T",
-        help='instead: "{title}: {body}", twice for pairs',
+        help='or "{title}: {body}", twice for pairs',
     )
     own.add_argument("--labels", dest="own_labels", metavar="A,B", help="class names in the order of their ids")
     own.add_argument("--ood", dest="own_ood", action="append", metavar="NAME=FILE", help="a shifted test set")
@@ -87,9 +87,8 @@ def asked_task(parsed: argparse.Namespace, named: str | None) -> "Task":
 
     if "train" not in given:
         if given:
-            raise InputError(
-                f"--{next(iter(given)).replace('_', '-')} is for a task of your own; name its --train file"
-            )
+            flag = next(iter(given)).replace("_", "-")
+            raise InputError(f"--{flag} is for a task of your own; name its --train file")
         if named is None:
             raise InputError("name a TASK, or the --train file of your own")
         return get_task(named)
@@ -145,6 +144,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--micro-batches", type=int, metavar="K", help="parts of like length a batch is cut into (default: 4)"
+    )
+    parser.add_argument(
+        "--data-parallel", action="store_true", help="share each batch between all devices that JAX sees"
     )
 
 

@@ -74,9 +74,8 @@ def print_choices(choices: Mapping[str, Sequence["Choice"]], task: str) -> None:
         task: Name of the task.
     """
     metric = next((choice.metric for points in choices.values() for choice in points), "")
-    table = new_table(
-        f"{task}: chosen on the validation rows", "chosen: the greatest score, of equal ones the least NLL"
-    )
+    note = "chosen: the greatest score, of equal ones the least NLL"
+    table = new_table(f"{task}: chosen on the validation rows", note)
     table.add_column("method")
     for name in ("learning rate", "batch size", metric.replace("_", " "), "NLL", "trials", "failed", "chosen"):
         table.add_column(name, justify="right")

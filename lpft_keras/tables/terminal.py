@@ -20,6 +20,7 @@ def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
 
 
 def new_table(title: str, caption: str) -> Table:
+    """Return an empty table; title and caption are shown as they are."""
     return Table(title=escape(title), caption=escape(caption), box=box.SIMPLE_HEAVY, padding=0, pad_edge=False)
 
 

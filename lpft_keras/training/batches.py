@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from lpft_keras.distribution import devices_in_use
+from lpft_keras.errors import InputError
 from lpft_keras.models.encoding import Tokens
 
 # Lengths are rounded up to these multiples. XLA compiles each shape anew, so that JAX gets few shapes; TensorFlow
@@ -100,7 +102,8 @@ class EvaluationBatches(Batches):
 
     Args:
         tokens: The token arrays.
-        batch_size: Rows a batch. The last one is filled up, since each shape costs a compilation.
+        batch_size: Rows a batch, or a few more, so that devices that share it get as many each. The last one is filled
+            up, since each shape costs a compilation.
 
     Attributes:
         rows: Row numbers in the order of the batches; -1 fills the last one up.
@@ -110,10 +113,10 @@ class EvaluationBatches(Batches):
     def __init__(self, tokens: Tokens, batch_size: int = 32):
         super().__init__()
         self._tokens = tokens
-        self._batch_size = batch_size
+        self._batch_size = batch_size + -batch_size % devices_in_use()
         order = np.argsort(-tokens.lengths, kind="stable")
-        self.rows = np.pad(order, (0, -len(order) % batch_size), constant_values=-1)
-        self.total = len(self.rows) // batch_size
+        self.rows = np.pad(order, (0, -len(order) % self._batch_size), constant_values=-1)
+        self.total = len(self.rows) // self._batch_size
 
     def __getitem__(self, index: int) -> tuple[Inputs]:
         """Return batch `index`."""
@@ -124,9 +127,33 @@ class EvaluationBatches(Batches):
         return (model_inputs(self._tokens, rows, int(length)),)
 
 
-def default_micro_batches(batch_size: int) -> int:
-    """Return how many micro-batches a batch is cut into: four, of at least four rows, where that divides it."""
-    return next(count for count in (4, 2, 1) if batch_size % count == 0 and (count == 1 or batch_size // count >= 4))
+def default_micro_batches(batch_size: int, devices: int = 1) -> int:
+    """Return how many micro-batches a batch is cut into: four, of at least four rows, where that divides it.
+
+    Where devices share each micro-batch, fewer may be needed for as many rows on each.
+    """
+    fitting = (count for count in (4, 2) if batch_size % (count * devices) == 0 and batch_size // count >= 4)
+    return next(fitting, 1)
+
+
+def check_cut(batch_size: int, micro_batches: int | None, devices: int) -> None:
+    """Refuse batches of which devices can't have as many rows each.
+
+    Args:
+        batch_size: Rows an optimiser step.
+        micro_batches: Number of micro-batches, each shared by the devices; None for the default.
+        devices: Number of devices.
+
+    Raises:
+        InputError: The rows of a micro-batch are no multiple of the devices.
+    """
+    count = micro_batches or default_micro_batches(batch_size, devices)
+    if batch_size % (count * devices):
+        raise InputError(
+            f"{devices} devices can't share a batch of {batch_size} rows in {count} micro-batch{'es' * (count > 1)} "
+            f"evenly; take a batch_size that {count * devices} divides"
+            f"{', or leave micro_batches out' * (batch_size % devices == 0)}"
+        )
 
 
 class TrainingBatches(Batches):

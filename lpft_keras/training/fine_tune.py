@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from scipy.special import log_softmax
 
+from lpft_keras.distribution import devices_in_use
 from lpft_keras.errors import InputError
 from lpft_keras.models.classifier import get_head
 from lpft_keras.progress import progress_bar, shows_progress
@@ -131,7 +132,7 @@ def fine_tune(
     Raises:
         DivergedError: The loss turned NaN or infinite.
     """
-    micro_batches = settings.micro_batches or default_micro_batches(settings.batch_size)
+    micro_batches = settings.micro_batches or default_micro_batches(settings.batch_size, devices_in_use())
     steps = -(-len(train) // settings.batch_size)
     optimizer = adam(settings, steps * settings.epochs)
     optimizer.build(classifier.trainable_variables)

@@ -3,10 +3,12 @@ import numpy as np
 import pytest
 from keras import ops
 
+from lpft_keras.errors import InputError
 from lpft_keras.models.classifier import build_classifier
 from lpft_keras.training.batches import (
     EvaluationBatches,
     TrainingBatches,
+    check_cut,
     default_micro_batches,
     micro_batched,
     uses_xla,
@@ -116,3 +118,14 @@ def test_micro_batches_give_the_gradient_of_the_padded_batch(rng, rows):
 
 def test_default_micro_batches_divide_the_batch():
     assert [default_micro_batches(size) for size in (1, 3, 4, 8, 16, 20, 32)] == [1, 1, 1, 2, 4, 4, 4]
+
+
+def test_devices_share_micro_batches_where_that_is_possible():
+    assert [default_micro_batches(size, 4) for size in (4, 8, 16, 20, 32)] == [1, 2, 4, 1, 4]
+    assert [default_micro_batches(size, 8) for size in (8, 16, 32)] == [1, 2, 4]
+    for size, devices in ((4, 4), (16, 8), (24, 8), (18, 3)):
+        check_cut(size, None, devices)
+    with pytest.raises(InputError, match=r"8 devices .* 16 rows in 4 micro-batches .* or leave micro_batches out"):
+        check_cut(16, 4, 8)
+    with pytest.raises(InputError, match=r"3 devices .* 16 rows in 1 micro-batch .* take a batch_size that 3 divides$"):
+        check_cut(16, None, 3)
