@@ -1,6 +1,7 @@
 """`run()`: task x method x backbone x seed -> one run directory and a `RunResult`."""
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -178,11 +179,8 @@ def perform(
         "backend": keras.backend.backend(),
         "data": checksums(data),
     }
-    with (
-        claimed(cache / slug("-".join(("run", *directory.parts[-4:])))),
-        global_state_kept(),
-        on_all_devices(settings.data_parallel),
-    ):
+    ours = claimed(cache / slug(f"run-{os.path.relpath(directory, cache.parent)}"))
+    with ours, global_state_kept(), on_all_devices(settings.data_parallel):
         finished = _claim(directory, config, overwrite)
         if finished is not None:
             log.info("reused the finished run in %s", directory)
