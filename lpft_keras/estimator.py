@@ -17,16 +17,16 @@ from lpft_keras.evaluation import accuracy
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import check_backbone, load_backbone
 from lpft_keras.models.classifier import scale_head
-from lpft_keras.models.encoding import encode
+from lpft_keras.models.encoding import as_rows, encode
 from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
-from lpft_keras.results import HISTORY_COLUMNS
+from lpft_keras.results import HISTORY_COLUMNS, RunResult
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_json, write_json
 from lpft_keras.training.batches import Encoded
 from lpft_keras.training.forward import forward_function
 from lpft_keras.training.linear_probe import usable_folds
-from lpft_keras.weights import load_weights, save_weights
+from lpft_keras.weights import check_same_weights, load_weights, save_weights
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         """
         settings = self._settings()
         check_backbone(self.backbone)
-        rows = _rows(texts)
+        rows = as_rows(texts)
         if len(rows) != len(labels):
             raise InputError(f"there are {len(rows)} texts and {len(labels)} labels; give one label a text")
         self.classes_, ids = np.unique(np.asarray(labels), return_inverse=True)
@@ -137,7 +137,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         if validation is None:
             rows, held_rows, ids, held_ids = self._hold_out(rows, ids)
         else:
-            held_rows, held_ids = _rows(validation[0]), self._ids(validation[1])
+            held_rows, held_ids = as_rows(validation[0]), self._ids(validation[1])
             if len(held_rows) != len(held_ids):
                 raise InputError(f"validation has {len(held_rows)} texts and {len(held_ids)} labels")
         if LinearProbe() in get_method(self.method):
@@ -179,7 +179,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         if (texts is None) != (labels is None):
             raise InputError("calibrate takes texts and labels, or neither")
         if texts is not None and labels is not None:
-            rows, ids = _rows(texts), self._ids(labels)
+            rows, ids = as_rows(texts), self._ids(labels)
             if len(rows) != len(ids):
                 raise InputError(f"there are {len(rows)} texts and {len(ids)} labels; give one label a text")
             self.temperature_ = self._temperature(rows, ids)
@@ -208,6 +208,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(f"label {wanted[unknown].tolist()[0]!r} is not among {self.classes_.tolist()}")
         return ids
 
+    def _restore(self, directory: Path) -> None:
+        """Read the weights that belong to the settings at hand."""
+        backbone = load_backbone(self.backbone, dropout=self.dropout, dtype=self.dtype)
+        check_same_weights(directory, backbone)
+        pipeline = self._settings().pipeline()
+        classes = len(self.classes_)
+        model = load_weights(directory, self.method, classes, backbone, pipeline.pooling, pipeline.head_dropout)
+        self._ready(backbone, model)
+
     def _ready(self, backbone, model) -> None:
         self.model_ = model
         self._backbone = backbone
@@ -216,7 +225,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     def decision_function(self, texts: Sequence[str] | Sequence[tuple[str, ...]]) -> np.ndarray:
         """Return the logits, float32 [texts, classes], classes in the order of `classes_`."""
         check_is_fitted(self, "model_")
-        return self._forward(encode(self._backbone, _rows(texts), self.max_length))[1]
+        return self._forward(encode(self._backbone, as_rows(texts), self.max_length))[1]
 
     def predict_proba(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> np.ndarray:
         """Return the probabilities, float64 [texts, classes], classes in the order of `classes_`."""
@@ -248,6 +257,33 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         )
 
     @classmethod
+    def from_run(cls, directory: str | Path, *, calibrated: bool = True) -> "TextClassifier":
+        """Return the classifier that a finished run trained, for texts.
+
+        Args:
+            directory: The run's directory.
+            calibrated: Fold the temperature that suits the validation rows best into the head.
+
+        Returns:
+            The fitted estimator; its classes are the task's label names.
+
+        Raises:
+            InputError: The directory holds no finished run, or its weights are damaged.
+
+        Example:
+            >>> run = lpft_keras.run("my-task.toml", backbone="minilm")
+            >>> TextClassifier.from_run(run.directory).predict_proba(["An unseen text."])
+        """
+        run = RunResult.load(directory)
+        own = cls().get_params()
+        classifier = cls(**{name: value for name, value in run.config["settings"].items() if name in own})
+        classifier.classes_ = np.array(run.config["labels"])
+        classifier.history_ = run.history
+        classifier.temperature_ = run.summary["temperature"]
+        classifier._restore(run.directory)
+        return classifier.calibrate() if calibrated else classifier
+
+    @classmethod
     def load(cls, directory: str | Path) -> "TextClassifier":
         """Read a classifier that `save` wrote.
 
@@ -268,32 +304,5 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         classifier.classes_ = np.array(state["classes"])
         classifier.history_ = state["history"]
         classifier.temperature_ = state.get("temperature", 1.0)
-        backbone = load_backbone(classifier.backbone, dropout=classifier.dropout, dtype=classifier.dtype)
-        pipeline = classifier._settings().pipeline()
-        classifier._ready(
-            backbone,
-            load_weights(
-                directory,
-                classifier.method,
-                len(classifier.classes_),
-                backbone,
-                pipeline.pooling,
-                pipeline.head_dropout,
-            ),
-        )
+        classifier._restore(directory)
         return classifier
-
-
-def _rows(texts: Sequence[str] | Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return texts as tuples of one or two segments."""
-    if isinstance(texts, str):
-        raise InputError("texts must be a list of strings or of pairs, not one string")
-    rows: list[tuple[str, ...]] = []
-    for number, text in enumerate(texts):
-        row = (text,) if isinstance(text, str) else tuple(text) if isinstance(text, tuple | list) else ()
-        if len(row) not in (1, 2) or not all(isinstance(part, str) for part in row):
-            raise InputError(f"text {number} must be a string or a pair of strings, found {text!r}")
-        rows.append(row)
-    if not rows:
-        raise InputError("there are no texts")
-    return rows

@@ -22,7 +22,8 @@ from lpft_keras.workers import Failure, Request
 
 log = logging.getLogger(__name__)
 
-_SETTINGS = {field.name for field in fields(RunSettings)}
+_CROSSED = {"task": "tasks", "method": "methods", "backbone": "backbones", "seed": "seeds", "head_scale": "head_scales"}
+_SETTINGS = {field.name for field in fields(RunSettings)} - _CROSSED.keys()
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def plan(
     """
     unknown = [name for name in settings if name not in _SETTINGS]
     if unknown:
-        raise unknown_name("argument", unknown[0], [*_SETTINGS, "data_dir", "output_dir", "overwrite", "workers"])
+        names = [*_CROSSED.values(), *_SETTINGS, "data_dir", "output_dir", "overwrite", "workers"]
+        raise unknown_name("argument", unknown[0], names)
     chosen_methods, scales = as_list(methods, "methods"), as_list(head_scales, "head_scales")
     parts = (
         [get_task(name) for name in as_list(tasks, "tasks")],
@@ -228,19 +230,12 @@ def read_sweep(path: str | Path) -> dict[str, Any]:
         raise InputError(f"can't read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no valid TOML: {error}") from None
-    lists = {
-        "task": "tasks",
-        "method": "methods",
-        "backbone": "backbones",
-        "seed": "seeds",
-        "head_scale": "head_scales",
-    }
-    known = {*lists, *_SETTINGS, "data_dir", "output_dir", "workers"}
+    known = {*_CROSSED, *_SETTINGS, "data_dir", "output_dir", "workers"}
     found: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
             raise unknown_name(f"key in {path}", key, known)
-        found[lists.get(key, key)] = value
+        found[_CROSSED.get(key, key)] = value
     for key in ("data_dir", "output_dir"):
         if key in found:
             found[key] = path.parent / str(found[key])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import joblib
 from filelock import FileLock, Timeout
 
 from lpft_keras.errors import InputError, first_line
@@ -99,7 +100,8 @@ def perform_request(request: Request, data: TaskData | None = None) -> "RunResul
     Returns:
         The result, or why there is none.
     """
-    with _ALONE:
+    # Scikit-learn's own jobs stay here: an engine would send them to workers that wait for this very run.
+    with _ALONE, joblib.parallel_config("sequential"):
         try:
             _prepare_process(request)
             from lpft_keras.experiment import perform

@@ -64,7 +64,7 @@ def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-SWEPT = {"backbone": "tiny", "limit": 60, "max_length": 48, "epochs": 1, "learning_rate": 3e-3, "micro_batches": 2}
+SWEPT = {"backbones": "tiny", "limit": 60, "max_length": 48, "epochs": 1, "learning_rate": 3e-3, "micro_batches": 2}
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def swept(tmp_path_factory):
 
     output = tmp_path_factory.mktemp("swept")
     options = {"seeds": (1, 2), "head_scales": (1.0, 10.0), "output_dir": output, **SWEPT}
-    return output, list(sweep("demo", ["lp", "ft", "lp-lora"], **options))
+    return output, sweep("demo", ["lp", "ft", "lp-lora"], **options).results
 
 
 @pytest.fixture

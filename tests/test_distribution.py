@@ -33,7 +33,7 @@ import jax, keras, numpy as np
 import lpft_keras
 
 folder, parallel = Path(sys.argv[1]), sys.argv[2] == "parallel"
-settings = dict(backbone="pocket", dropout=0.1, limit=60, max_length=48, epochs=2, learning_rate=1e-3)
+settings = dict(dropout=0.1, limit=60, max_length=48, epochs=2, learning_rate=1e-3)
 cuts, places = set(), set()
 place = jax.make_array_from_process_local_data
 
@@ -54,7 +54,7 @@ class Stop(keras.callbacks.Callback):
         raise InterruptedError
 
 def run(method, where, callback, **other):
-    arguments = {**settings, "output_dir": folder / where, "data_parallel": parallel, **other}
+    arguments = {**settings, "backbone": "pocket", "output_dir": folder / where, "data_parallel": parallel, **other}
     return lpft_keras.run("demo", method, callbacks=[callback], **arguments)
 
 before = keras.distribution.DataParallel(devices=keras.distribution.list_devices()[:1]) if parallel else None
@@ -71,7 +71,7 @@ if parallel and "lp-ft" in sys.argv:
     run("lp-ft", "resumed", Watcher())
     for start in (
         lambda: run("ft", "never", Watcher(), batch_size=6),
-        lambda: lpft_keras.sweep("demo", ["lp", "ft"], batch_size=6, data_parallel=True, **settings),
+        lambda: lpft_keras.sweep("demo", "ft", backbones="pocket", batch_size=6, data_parallel=True, **settings),
         lambda: run("lp-ft", "whole", Watcher(), data_parallel=False),
     ):
         try:

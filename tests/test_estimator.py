@@ -3,7 +3,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from lpft_keras import InputError, TextClassifier
+from lpft_keras import InputError, TextClassifier, run
 from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.tasks import get_task, load_task
 
@@ -29,6 +29,24 @@ def test_fit_predict_save_load(rows, tmp_path, method):
     loaded = TextClassifier.load(tmp_path / "saved")
     np.testing.assert_allclose(loaded.predict_proba(texts), probabilities, atol=1e-6)
     assert (loaded.predict(texts) == classifier.predict(texts)).all()
+
+
+@pytest.mark.parametrize("method", ["lp", "ft", "lora"])
+def test_a_run_becomes_a_classifier_of_texts(tmp_path, method):
+    done = run("demo", method, output_dir=tmp_path, limit=60, **SMALL)
+    texts = list(load_task(get_task("demo"), limit=60).test.texts)
+    plain = TextClassifier.from_run(done.directory, calibrated=False)
+    logits = done.predictions["test"]["logits"]
+    np.testing.assert_allclose(plain.decision_function(texts), logits, atol=1e-5)
+    assert plain.classes_.tolist() == ["entailment", "contradiction", "neutral"]
+    calibrated = TextClassifier.from_run(done.directory)
+    scaled = plain.decision_function(texts) / done.summary["temperature"]
+    np.testing.assert_allclose(calibrated.decision_function(texts), scaled, rtol=1e-4, atol=1e-5)
+    calibrated.save(tmp_path / "saved")
+    again = TextClassifier.load(tmp_path / "saved")
+    np.testing.assert_allclose(again.predict_proba(texts), calibrated.predict_proba(texts), atol=1e-6)
+    with pytest.raises(InputError, match="holds no finished run"):
+        TextClassifier.from_run(tmp_path)
 
 
 def test_single_texts_numbers_as_labels_and_own_validation(rows):

@@ -51,6 +51,31 @@ class Tokens:
         return Tokens(self.token_ids[rows], self.lengths[rows], self.truncated[rows], second)
 
 
+def as_rows(texts: Sequence[str] | Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return texts as a user gives them as tuples of one or two segments.
+
+    Args:
+        texts: Strings, or pairs of strings.
+
+    Returns:
+        One tuple a text.
+
+    Raises:
+        InputError: There is none, or one is neither; names it by its number.
+    """
+    if isinstance(texts, str):
+        raise InputError("texts must be a list of strings or of pairs, not one string")
+    rows: list[tuple[str, ...]] = []
+    for number, text in enumerate(texts):
+        row = (text,) if isinstance(text, str) else tuple(text) if isinstance(text, tuple | list) else ()
+        if len(row) not in (1, 2) or not all(isinstance(part, str) for part in row):
+            raise InputError(f"text {number} must be a string or a pair of strings, found {text!r}")
+        rows.append(row)
+    if not rows:
+        raise InputError("there are no texts")
+    return rows
+
+
 def encode(backbone: "TextBackbone", texts: Sequence[tuple[str, ...]], max_length: int = 128) -> Tokens:
     """Turn rows of one or two texts into token ids, as the checkpoint's own tokenizer does.
 
