@@ -14,30 +14,39 @@ if TYPE_CHECKING:
     from lpft_keras.experiment import run
     from lpft_keras.kernels import KernelResult, run_ntk
     from lpft_keras.results import RunResult
-    from lpft_keras.sweeps import sweep
-    from lpft_keras.tasks import Task
+    from lpft_keras.sweeps import SweepResult, sweep
+    from lpft_keras.tasks import Task, own_task
+    from lpft_keras.tuning import TuningResult, tune
 
 __all__ = [
     "InputError",
     "KernelResult",
     "RunResult",
+    "SweepResult",
     "Task",
     "TextClassifier",
+    "TuningResult",
     "__version__",
+    "own_task",
     "run",
     "run_ntk",
     "sweep",
+    "tune",
 ]
 
 _HOMES = {
     "InputError": "lpft_keras.errors",
     "KernelResult": "lpft_keras.kernels",
     "RunResult": "lpft_keras.results",
+    "SweepResult": "lpft_keras.sweeps",
     "Task": "lpft_keras.tasks",
     "TextClassifier": "lpft_keras.estimator",
+    "TuningResult": "lpft_keras.tuning",
+    "own_task": "lpft_keras.tasks",
     "run": "lpft_keras.experiment",
     "run_ntk": "lpft_keras.kernels",
     "sweep": "lpft_keras.sweeps",
+    "tune": "lpft_keras.tuning",
 }
 
 
@@ -55,7 +64,18 @@ _ROOMS = (
 )
 _NEED_KERAS = {
     f"lpft_keras.{room}"
-    for room in ("callbacks", "estimator", "experiment", "kernels", "layers", "metrics", "models", "ntk", "sweeps")
+    for room in (
+        "callbacks",
+        "estimator",
+        "experiment",
+        "kernels",
+        "layers",
+        "metrics",
+        "models",
+        "ntk",
+        "sweeps",
+        "tuning",
+    )
 }
 
 

@@ -46,9 +46,11 @@ def _tasks(parsed: argparse.Namespace) -> int:
 
 def _show(parsed: argparse.Namespace) -> int:
     task = asked_task(parsed, parsed.task)
+    from lpft_keras.backend import check_backend
     from lpft_keras.storage import as_json
     from lpft_keras.tasks import load_task
 
+    check_backend()
     data = load_task(task, parsed.data_dir, parsed.limit)
     with silent_start():
         from lpft_keras.overview import overview

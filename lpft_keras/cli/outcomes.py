@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lpft_keras.storage import as_json
-
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
     from lpft_keras.workers import Failure
@@ -28,6 +26,7 @@ class Outcomes:
     def add(self, outcome: "RunResult | Failure") -> None:
         """Take what a run came to."""
         from lpft_keras.results import RunResult
+        from lpft_keras.storage import as_json
 
         if isinstance(outcome, RunResult):
             self.results.append(outcome)

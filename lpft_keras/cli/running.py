@@ -45,11 +45,11 @@ def _run(parsed: argparse.Namespace) -> int:
 def _swept(parsed: argparse.Namespace, methods: list[str], scales: list[float], outcomes: Outcomes) -> None:
     task = asked_task(parsed, parsed.task)
     with silent_start():
-        from lpft_keras.sweeps import sweep
-    options = split_options(parsed, "method", "seed", "head_scale", "plot")
+        from lpft_keras import sweep
+    options = split_options(parsed, "method", "seed", "head_scale", "backbone", "plot")
     show = False if parsed.json else None
     seeds = parsed.seed or [1001]
-    sweep(task, methods, seeds, scales, on_end=outcomes.add, show_progress=show, **options)
+    sweep(task, methods, seeds, scales, parsed.backbone, on_end=outcomes.add, show_progress=show, **options)
 
 
 def add_head_norm(commands) -> None:

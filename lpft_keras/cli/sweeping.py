@@ -46,8 +46,9 @@ def _sweep(parsed: argparse.Namespace) -> int:
     given = vars(parsed)
     json, paper = given.pop("json", False), given.pop("paper", False)
     with silent_start():
+        from lpft_keras import sweep
         from lpft_keras.engines import engine
-        from lpft_keras.sweeps import read_sweep, sweep
+        from lpft_keras.sweeps import read_sweep
     # What the file says, unless a flag says otherwise.
     options: dict[str, Any] = read_sweep(given.pop("file")) if "file" in given else {}
     for flag, name in (("backbone", "backbones"), ("seed", "seeds"), ("head_scale", "head_scales")):
@@ -104,8 +105,8 @@ def _tune(parsed: argparse.Namespace) -> int:
     methods = asked_methods(parsed, list(METHODS))
     task = asked_task(parsed, parsed.task)
     with silent_start():
+        from lpft_keras import tune
         from lpft_keras.engines import engine
-        from lpft_keras.tuning import tune
     apart = ("method", "seed", "learning_rate", "batch_size", "tuning_seed", "paper", "engine")
     with engine(parsed.engine), collected(parsed.json) as outcomes:
         found = tune(
