@@ -97,6 +97,52 @@ def test_unigrams_equal_those_of_transformers(tmp_path, model_type, whole):
     assert_same_ids(backbone, tokenizer, rows)
 
 
+ODD = [
+    "",
+    " ",
+    "nul \x00 byte",
+    "x" * 100_000,
+    "word " * 20_000,
+    "\U0001f600\U0001f1e9\U0001f1ea e\u0301",
+    "\u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627",
+    "\ufffd\u200d\u202e\x1b[31m",
+    "the same",
+    "the same",
+]
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "roberta", "xlm-roberta", "albert"])
+def test_odd_texts_are_encoded_the_same_alone_and_among_others(tmp_path, model_type):
+    backbone = save(tmp_path, model_type, ROWS[:300])
+    rows = [(text,) for text in ODD] + list(zip(ODD, reversed(ODD), strict=True))
+    tokens = encode(backbone, rows, 64)
+    for index, row in enumerate(rows):
+        alone = encode(backbone, [row], 64)
+        np.testing.assert_array_equal(alone.token_ids[0], tokens.token_ids[index])
+        assert (alone.lengths[0], alone.truncated[0]) == (tokens.lengths[index], tokens.truncated[index])
+    assert tokens.lengths[0] == 2, "an empty text is its two special tokens"
+    assert tokens.truncated[4]
+    np.testing.assert_array_equal(tokens.token_ids[8], tokens.token_ids[9])
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta"])
+def test_odd_texts_are_encoded_as_transformers_does(tmp_path, model_type):
+    backbone = save(tmp_path, model_type, ROWS[:300])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert_same_ids(backbone, tokenizer, [*((text,) for text in ODD), *zip(ODD, reversed(ODD), strict=True)], 64)
+
+
+def test_rows_are_encoded_alike_in_few_chunks_and_in_many(tmp_path, monkeypatch):
+    backbone = save(tmp_path, "bert", ROWS[:300])
+    whole = encode(backbone, ROWS, 40)
+    monkeypatch.setattr("lpft_keras.models.encoding._CHUNK", 7)
+    parts = encode(backbone, ROWS, 40)
+    for name in ("token_ids", "segment_ids", "lengths", "truncated"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    with pytest.raises(InputError, match="row 15 "):
+        encode(backbone, [("a",)] * 15 + [("\udc00",)], 40)
+
+
 def rte(name):
     folder = os.environ.get("LPFT_TEST_DATA")
     if not folder:
