@@ -1,0 +1,36 @@
+"""From a CSV file of one's own to a classifier that is trained, calibrated, saved and loaded again."""
+
+import csv
+import tempfile
+from pathlib import Path
+
+import lpft_keras
+from lpft_keras.tasks.grammar import demo_rows
+
+with tempfile.TemporaryDirectory() as folder:
+    # Any file with a column of labels and one or two of texts will do; this one is generated.
+    for name, split in (("train", "train"), ("held_out", "test"), ("elsewhere", "ood")):
+        with open(Path(folder, f"{name}.csv"), "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("premise", "hypothesis", "relation"), *demo_rows(split)])
+
+    task = lpft_keras.own_task(
+        Path(folder, "train.csv"),
+        name="relations",
+        text=["premise", "hypothesis"],
+        label="relation",
+        test=Path(folder, "held_out.csv"),
+        ood={"elsewhere": Path(folder, "elsewhere.csv")},
+        split="stratified",
+    )
+    result = lpft_keras.run(task, method="lp", backbone="pocket", output_dir=Path(folder, "runs"))
+    for split, metrics in result.metrics.items():
+        print(split, {name: round(metrics[name], 3) for name in ("accuracy", "ece", "feature_change")})
+
+    saved = Path(folder, "classifier")
+    lpft_keras.TextClassifier.from_run(result.directory, calibrated=True).save(saved)
+    classifier = lpft_keras.TextClassifier.load(saved)
+    pair = ("Anna bought a violin.", "Anna bought an instrument.")
+    print(
+        pair,
+        dict(zip(classifier.classes_.tolist(), classifier.predict_proba([pair])[0].round(3).tolist(), strict=True)),
+    )
