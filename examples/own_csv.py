@@ -30,7 +30,5 @@ with tempfile.TemporaryDirectory() as folder:
     lpft_keras.TextClassifier.from_run(result.directory, calibrated=True).save(saved)
     classifier = lpft_keras.TextClassifier.load(saved)
     pair = ("Anna bought a violin.", "Anna bought an instrument.")
-    print(
-        pair,
-        dict(zip(classifier.classes_.tolist(), classifier.predict_proba([pair])[0].round(3).tolist(), strict=True)),
-    )
+    probabilities = classifier.predict_proba([pair])[0].round(3).tolist()
+    print(pair, dict(zip(classifier.classes_.tolist(), probabilities, strict=True)))
