@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def print_results(results: Sequence["RunResult"]) -> None:
-    """Print one line a run and split: accuracy first, then calibration.
+    """Print one line a run and split: accuracy and the task's own metric first, then calibration.
 
     Args:
         results: Finished runs of one task.
@@ -31,7 +31,11 @@ def print_results(results: Sequence["RunResult"]) -> None:
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAVY, padding=0)
     for name in ("method", "seed", "split"):
         table.add_column(name, justify="right" if name == "seed" else "left")
-    for name in ("acc.", "F1", "NLL", "Brier", "ECE", "MCE", "T", "time"):
+    columns = {"accuracy": "acc.", "macro_f1": "F1", "nll": "NLL", "brier": "Brier", "ece": "ECE", "mce": "MCE"}
+    metric = results[0].config["metric"]
+    if metric not in columns:
+        columns = {metric: {"matthews_correlation": "Matthews", "f1": "F1 (1)"}[metric], **columns}
+    for name in (*columns.values(), "T", "time"):
         table.add_column(name, justify="right")
     for result in results:
         summary = result.summary
@@ -40,7 +44,7 @@ def print_results(results: Sequence["RunResult"]) -> None:
             name = summary["method"] + head_scale_in_words(result.config["settings"])
             own = (name, str(summary["seed"])) if number == 0 else ("", "")
             rest = (f"{summary['temperature']:.2f}", f"{summary['seconds']:.0f} s") if number == 0 else ("", "")
-            values = (f"{metrics[name]:.3f}" for name in ("accuracy", "macro_f1", "nll", "brier", "ece", "mce"))
+            values = (f"{metrics[name]:.3f}" for name in columns)
             table.add_row(*own, escape(split), *values, *rest, end_section=last)
     show(table, [result.directory for result in results])
 
