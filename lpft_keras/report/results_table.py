@@ -239,7 +239,8 @@ def metrics_in_print(metrics: Iterable[str]) -> str:
 
 def number_in_print(value: float, metric: str, sign: str = "") -> str:
     """Return a number as tables show it: two decimals of per cent, or three digits of what is no fraction."""
-    return f"{100 * value:{sign}.2f}" if metric in _PER_CENT else f"{value:{sign}.3g}"
+    # Adding 0 turns a rounded -0 into 0.
+    return f"{round(100 * value, 2) + 0.0:{sign}.2f}" if metric in _PER_CENT else f"{value:{sign}.3g}"
 
 
 def _shown(mean: float, deviation: float, metric: str) -> str:
