@@ -7,19 +7,19 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import joblib
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import get_active_backend
 
 from lpft_keras.errors import InputError, first_line
 from lpft_keras.tasks import TaskData
-from lpft_keras.workers import Failure, Request, failure, perform_request
+from lpft_keras.workers import Failure, Request, failure, in_a_worker, perform_request
 
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
@@ -49,44 +49,38 @@ def spread(
         requests: The runs.
         loaded: Returns the rows of a request's task, for runs in this process.
         workers: How many processes, or the device of each. None takes the engine that `joblib.parallel_config` names;
-            else one process a GPU where there are several, else this process.
+            else one process a GPU where there are several GPUs and several runs; else this process.
 
     Yields:
         Results and failures. A process that is killed fails its own run only.
     """
     backend, jobs = get_active_backend()
     configured = workers is None and (type(backend).__name__ != "LokyBackend" or (jobs or 1) != 1)
-    if workers is None and not configured and len(visible_gpus()) > 1:
-        workers = visible_gpus()
-    if not configured and workers in (None, 1):
+    alone = len(requests) == 1 or any(request.settings["data_parallel"] for request in requests)
+    gpus = visible_gpus()
+    if workers is None and not configured and not alone and len(gpus) > 1:
+        workers = gpus
+    if isinstance(workers, int) and workers > 1 and gpus:
+        # Each backend would take hold of all GPUs that it sees.
+        workers = [gpus[number % len(gpus)] for number in range(workers)]
+    if configured:
+        yield from _elsewhere(requests, jobs, getattr(backend, "supports_return_generator", False))
+    elif workers in (None, 1):
         for request in requests:
             yield perform_request(request, loaded(request))
-        return
-    with tempfile.TemporaryDirectory() as claims:
-        ready = [replace(request, show_progress=False, **_placed(workers, claims)) for request in requests]
-        if configured:
-            yield from _elsewhere(ready, jobs, getattr(backend, "supports_return_generator", False))
-        else:
-            yield from _processes(ready, workers if isinstance(workers, int) else len(workers or ()))
-
-
-def _placed(workers: int | Sequence[str] | None, claims: str) -> dict:
-    if isinstance(workers, int):
-        return {"threads": max(1, (os.cpu_count() or 1) // workers)}
-    return {"devices": tuple(workers), "claims": claims} if workers else {}
-
-
-def _parallel(requests: Sequence[Request], jobs: int | None, streaming: bool) -> Iterator["RunResult | Failure"]:
-    order = "generator_unordered" if streaming else "list"
-    # A batch of runs would wait for its slowest, and be lost as a whole.
-    yield from Parallel(n_jobs=jobs, batch_size=1, return_as=order)(delayed(perform_request)(r) for r in requests)
+    else:
+        with tempfile.TemporaryDirectory() as claims:
+            yield from _processes(requests, workers, claims)  # type: ignore[arg-type]
 
 
 def _elsewhere(requests: Sequence[Request], jobs: int | None, streaming: bool) -> Iterator["RunResult | Failure"]:
     """Run where the user's engine runs; what that loses for good has failed."""
-    waiting = {request.directory: request for request in requests}
+    ready = [in_a_worker(request) for request in requests]
+    waiting = {request.directory: request for request in ready}
+    # A batch of runs would wait for its slowest, and be lost as a whole.
+    parallel = Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered" if streaming else "list")
     try:
-        for outcome in _parallel(requests, jobs, streaming):
+        for outcome in parallel(delayed(perform_request)(request) for request in ready):
             del waiting[outcome.directory]
             yield outcome
     except Exception as error:  # engines raise whatever their many transports raise
@@ -94,26 +88,45 @@ def _elsewhere(requests: Sequence[Request], jobs: int | None, streaming: bool) -
         yield from (failure(request, f"the engine broke off: {first_line(error)}") for request in waiting.values())
 
 
-def _processes(requests: Sequence[Request], count: int) -> Iterator["RunResult | Failure"]:
+def _processes(
+    requests: Sequence[Request], workers: int | Sequence[str], claims: str
+) -> Iterator["RunResult | Failure"]:
     """Run in processes of this machine, and go on where one of them is killed."""
-    waiting = {request.directory: request for request in requests}
+    devices = () if isinstance(workers, int) else tuple(workers)
+    count = min(len(devices) or int(workers), len(requests))  # type: ignore[arg-type]
+    threads = max(1, (os.cpu_count() or 1) // count)
+    ready = [in_a_worker(request, threads=threads, devices=devices, claims=claims) for request in requests]
+    broken: list[Request] = []
     try:
-        with joblib.parallel_config("loky"):
-            try:
-                for outcome in _parallel(requests, max(count, 2), streaming=True):
-                    del waiting[outcome.directory]
-                    yield outcome
-                return
-            except TerminatedWorkerError:
-                log.warning("a worker was killed (out of memory?); the other runs go on one at a time")
-            for request in waiting.values():
-                try:
-                    yield from _parallel([request], 2, streaming=False)
-                except TerminatedWorkerError:
-                    yield failure(request, "its process was killed; if memory ran out, take a smaller batch or model")
+        for request, outcome in _executed(ready, count):
+            if outcome is None:
+                broken.append(request)
+            else:
+                yield outcome
+        if broken:
+            log.warning("a worker was killed (out of memory?); what it had not finished goes on one run at a time")
+        for request in broken:
+            # Alone, so that the run that kills its process is known by it.
+            for _, outcome in _executed([request], 1):
+                hint = "its process was killed; if memory ran out, take a smaller batch or model"
+                yield outcome or failure(request, hint)
     finally:
         # Processes that wait would keep their devices and memory.
-        get_reusable_executor().shutdown()
+        get_reusable_executor().shutdown(kill_workers=True)
+
+
+def _executed(requests: Sequence[Request], count: int) -> Iterator[tuple[Request, "RunResult | Failure | None"]]:
+    """Yield what each run came to, None for those that were lost when a process was killed."""
+    executor = get_reusable_executor(max_workers=count, reuse=False)
+    futures = {executor.submit(perform_request, request): request for request in requests}
+    for future in as_completed(futures):
+        request, error = futures[future], future.exception()
+        if error is None:
+            yield request, future.result()
+        elif isinstance(error, BrokenProcessPool):
+            yield request, None
+        else:  # what can't be sent to a process, such as a callback that holds a lock
+            yield request, failure(request, f"it can't be sent to another process: {first_line(error)}")
 
 
 def visible_gpus() -> list[str]:

@@ -54,7 +54,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: Share of the rows that chooses the best epoch, stratified, where `fit` is given none.
 
     Attributes:
-        classes_: The labels as given, sorted.
+        classes_: The labels as given, sorted; of a run, the class names of its task in their order.
         model_: The Keras model.
         history_: One dict an iteration of the probe, then one an epoch.
         temperature_: The temperature that suits the held-out rows best, 1 where they have no finite one; `calibrate`
@@ -201,12 +201,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(f"can't hold out rows for validation: {error}; give more rows, or validation=") from error
 
     def _ids(self, labels: Sequence[Any]) -> np.ndarray:
-        wanted = np.asarray(labels)
-        ids = np.searchsorted(self.classes_, wanted).clip(max=len(self.classes_) - 1)
-        unknown = self.classes_[ids] != wanted
-        if unknown.any():
-            raise InputError(f"label {wanted[unknown].tolist()[0]!r} is not among {self.classes_.tolist()}")
-        return ids
+        known = {name: number for number, name in enumerate(self.classes_.tolist())}
+        wanted = np.asarray(labels).tolist()
+        for label in wanted:
+            if label not in known:
+                raise InputError(f"label {label!r} is not among {self.classes_.tolist()}")
+        return np.array([known[label] for label in wanted], np.int64)
 
     def _restore(self, directory: Path) -> None:
         """Read the weights that belong to the settings at hand."""

@@ -24,7 +24,7 @@ from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
 from lpft_keras.results import RunResult, environment, write_history
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import claimed, read_json, slug, write_arrays, write_json
+from lpft_keras.storage import claimed, fingerprint, read_json, write_arrays, write_json
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
 from lpft_keras.training.linear_probe import usable_folds
 from lpft_keras.weights import check_same_weights, save_weights
@@ -179,8 +179,9 @@ def perform(
         "backend": keras.backend.backend(),
         "data": checksums(data),
     }
-    ours = claimed(cache / slug(f"run-{os.path.relpath(directory, cache.parent)}"))
-    with ours, global_state_kept(), on_all_devices(settings.data_parallel):
+    # Named by its place below the output directory, which other machines may have elsewhere.
+    place = fingerprint([os.path.relpath(directory, cache.parent)])
+    with claimed(cache / f"run-{place}", str(directory)), global_state_kept(), on_all_devices(settings.data_parallel):
         finished = _claim(directory, config, overwrite)
         if finished is not None:
             log.info("reused the finished run in %s", directory)
@@ -215,10 +216,11 @@ def _claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResul
 
 def _difference(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     for part in ("settings", "data"):
-        for name, value in wanted[part].items():
-            other = known.get(part, {}).get(name)
-            if other != value:
-                return f"{name}: {other} there, {value} asked for" if part == "settings" else f"other {name} data"
+        there, asked = known.get(part, {}), wanted[part]
+        for name in {**asked, **there}:
+            if there.get(name) != asked.get(name):
+                values = f"{name}: {there.get(name)} there, {asked.get(name)} asked for"
+                return values if part == "settings" else f"other {name} data"
     for name in ("backend", "metric"):
         if known.get(name) != wanted[name]:
             return f"{name}: {known.get(name)} there, {wanted[name]} asked for"

@@ -25,7 +25,7 @@ from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import environment
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
-from lpft_keras.tasks import Task, get_task, load_task
+from lpft_keras.tasks import TASKS, Task, get_task, load_task
 from lpft_keras.training.batches import Encoded, model_inputs
 from lpft_keras.training.forward import forward_function
 
@@ -186,12 +186,19 @@ def run_ntk(
     return KernelResult(directory, summary)
 
 
-def run_ntk_of(run_directory: str | Path, data_dir: str | Path | None = None, **options: Any) -> KernelResult:
+def run_ntk_of(
+    run_directory: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    task: str | Path | Task | None = None,
+    **options: Any,
+) -> KernelResult:
     """Compute the kernel at the start of the fine-tuning of a run that was done.
 
     Args:
         run_directory: The run's directory; its settings are taken.
         data_dir: As for `run_ntk`.
+        task: The run's task, where the catalogue does not have it: a TOML file or a `Task`.
         **options: `rows`, `max_memory`, `overwrite` and `show_progress` of `run_ntk`.
 
     Returns:
@@ -206,12 +213,21 @@ def run_ntk_of(run_directory: str | Path, data_dir: str | Path | None = None, **
         raise InputError(f"{run_directory} holds no run (no whole config.json)")
     unused = ("epochs", "batch_size", "learning_rate", "micro_batches", "data_parallel")
     settings = {name: value for name, value in config["settings"].items() if name not in unused}
+    given = None if task is None else get_task(task)
+    if given is not None and given.name != settings["task"]:
+        raise InputError(f"{run_directory} is a run of task {settings['task']!r}, not of {given.name!r}")
+    if given is None and settings["task"] not in TASKS:
+        raise InputError(
+            f"{run_directory} is a run of a task of your own, {settings['task']!r}; name it beside the run: a TOML "
+            "file (--task), or a Task"
+        )
     output_dir = directory.parents[min(3, len(directory.parents) - 1)]
     if RunSettings(**settings).directory(output_dir) != directory:
         raise InputError(
             f"{run_directory} is not where its run was made (<output directory>/task/method/backbone/seed); move it "
             "back, or name the run by --task and its settings"
         )
+    settings["task"] = given or settings["task"]
     return run_ntk(data_dir=data_dir, output_dir=output_dir, **settings, **options)
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import importlib.metadata
-import io
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lpft_keras.errors import InputError
-from lpft_keras.storage import read_arrays, read_json, write_atomically
+from lpft_keras.storage import read_arrays, read_json, write_csv
 
 if TYPE_CHECKING:
     import keras
@@ -152,12 +151,7 @@ class RunResult:
 
 def write_history(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a history as CSV, atomically; what has no value stays empty."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: "" if value != value else value for name, value in row.items()})
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    write_csv(path, HISTORY_COLUMNS, rows)
 
 
 def environment(checksums: Mapping[str, str], source: Mapping[str, str]) -> dict[str, Any]:

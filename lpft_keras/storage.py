@@ -1,11 +1,14 @@
 """Files that are whole or absent: atomic writing, checked reading, content hashes. No pickles."""
 
+import csv
 import hashlib
+import io
 import json
 import logging
 import os
 import re
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -86,6 +89,26 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; an `InputError` says what is wrong of it."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no valid TOML: {error}") from None
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV file atomically; NaN becomes an empty cell."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: "" if value != value else value for name, value in row.items()})
+    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays into one `.npz` file atomically."""
     write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
@@ -151,11 +174,12 @@ def file_sha256(path: Path) -> str:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
+def claimed(path: Path, name: str | None = None) -> Iterator[None]:
     """Hold a file for this process while it is made or looked at; others wait. A dead process gives it back.
 
     Args:
         path: The file, which need not be there; the lock lies in the folder `locks` beside it.
+        name: What those who wait are told.
 
     Raises:
         InputError: The folder can't be written.
@@ -166,7 +190,7 @@ def claimed(path: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("waiting for another process that makes %s", path.name)
+            log.info("waiting for another process that makes %s", name or path.name)
             lock.acquire()
     except OSError as error:
         raise InputError(f"can't write {lock.lock_file}: {error.strerror}; choose another output directory") from error

@@ -1,9 +1,9 @@
 """Many runs: the cross product of tasks, methods, backbones, head scales and seeds, here or on a cluster."""
 
 import logging
-import tomllib
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ import keras
 
 from lpft_keras.engines import check_workers, spread
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.methods import fine_tuning
+from lpft_keras.methods import METHODS, fine_tuning
 from lpft_keras.models.backbones import check_backbone
 from lpft_keras.progress import progress_bar
 from lpft_keras.results import RunResult
 from lpft_keras.settings import RunSettings
+from lpft_keras.storage import read_toml
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
 from lpft_keras.workers import Failure, Request
 
@@ -57,7 +58,7 @@ def sweep(
 
     Args:
         tasks: Tasks as for `lpft_keras.run`, or one.
-        methods: Names of methods, or one.
+        methods: Names of methods, or one; "all" for the five.
         seeds: Seeds, or one.
         head_scales: What the head is multiplied by before fine-tuning; a method without that stage runs once.
         backbones: Names of backbones, or one; None takes each task's own.
@@ -120,7 +121,8 @@ def plan(
     if unknown:
         names = [*_CROSSED.values(), *_SETTINGS, "data_dir", "output_dir", "overwrite", "workers"]
         raise unknown_name("argument", unknown[0], names)
-    chosen_methods, scales = as_list(methods, "methods"), as_list(head_scales, "head_scales")
+    chosen_methods = [name for one in as_list(methods, "methods") for name in (METHODS if one == "all" else [one])]
+    scales = as_list(head_scales, "head_scales")
     parts = (
         [get_task(name) for name in as_list(tasks, "tasks")],
         as_list(backbones, "backbones"),
@@ -146,7 +148,6 @@ def plan(
                 overwrite=overwrite,
                 callbacks=callbacks,
                 show_progress=show_progress,
-                backend=keras.backend.backend(),
             ),
         )
         if known.task != task or known.settings != asdict(run):
@@ -181,6 +182,12 @@ def perform_all(
         InputError: `workers` or a data file is wrong: before any run.
     """
     check_workers(workers)
+    if workers is not None and any(request.settings["data_parallel"] for request in requests):
+        raise InputError(
+            "a data-parallel run takes all devices, so it can't be one of several workers; leave workers out"
+        )
+    sweep_name = uuid.uuid4().hex
+    requests = [replace(request, sweep=sweep_name) for request in requests]
 
     rows: dict[tuple, TaskData] = {}
 
@@ -196,7 +203,7 @@ def perform_all(
     several = len(requests) > 1
     with progress_bar("runs", len(requests), show_progress if several else False) as advance:
         for outcome in spread(requests, loaded, workers):
-            outcomes[outcome.directory] = outcome
+            outcomes[outcome.directory.absolute()] = outcome
             advance(len(outcomes))
             if several:
                 log.info("%d of %d runs: %s %s", len(outcomes), len(requests), outcome.directory, _in_a_word(outcome))
@@ -204,7 +211,7 @@ def perform_all(
                 log.error("%s", outcome.traceback)
             if on_end is not None:
                 on_end(outcome)
-    ordered = [outcomes[request.directory] for request in requests]
+    ordered = [outcomes[request.directory.absolute()] for request in requests]
     return SweepResult(
         [one for one in ordered if isinstance(one, RunResult)], [one for one in ordered if isinstance(one, Failure)]
     )
@@ -215,22 +222,17 @@ def read_sweep(path: str | Path) -> dict[str, Any]:
 
     Args:
         path: The file: the flags of `lpft-keras sweep` as keys (task, method, backbone, seed, head_scale: one or a
-            list; epochs, data_dir, ...). Paths count from the file.
+            list; epochs, data_dir, workers, engine, ...). Paths count from the file.
 
     Returns:
-        The arguments of `sweep`.
+        The arguments of `sweep`, and the engine.
 
     Raises:
         InputError: The file is missing or no TOML, or a key is unknown.
     """
     path = Path(path).expanduser()
-    try:
-        given = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no valid TOML: {error}") from None
-    known = {*_CROSSED, *_SETTINGS, "data_dir", "output_dir", "workers"}
+    given = read_toml(path)
+    known = {*_CROSSED, *_SETTINGS, "data_dir", "output_dir", "overwrite", "workers", "engine"}
     found: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
@@ -242,6 +244,9 @@ def read_sweep(path: str | Path) -> dict[str, Any]:
     if "tasks" in found:
         named = as_list(found["tasks"], "task")
         found["tasks"] = [path.parent / name if str(name).endswith(".toml") else name for name in named]
+    if "backbones" in found:
+        named = as_list(found["backbones"], "backbone")
+        found["backbones"] = [str(path.parent / name) if (path.parent / name).is_dir() else name for name in named]
     return found
 
 

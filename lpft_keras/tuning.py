@@ -1,23 +1,22 @@
 """Hyper-parameters by grid search as the paper does it: chosen on validation rows, then evaluated with other seeds."""
 
-import csv
-import io
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from lpft_keras.arrays import real_number
 from lpft_keras.errors import InputError
-from lpft_keras.methods import EVALUATION_SEEDS, TUNING_SEEDS, default_rates, fine_tuning
+from lpft_keras.methods import EVALUATION_SEEDS, TUNING_SEEDS, default_rates
+from lpft_keras.report.results_table import mean_and_deviation
 from lpft_keras.results import RunResult
-from lpft_keras.storage import write_atomically, write_json
+from lpft_keras.storage import read_json, write_csv, write_json
 from lpft_keras.sweeps import SweepResult, as_list, perform_all, plan
 from lpft_keras.tasks import Task, get_task
-from lpft_keras.workers import Failure, Request
+from lpft_keras.workers import Failure, Request, failure
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +83,9 @@ def tune(
 ) -> TuningResult:
     """Choose learning rate and batch size on the validation rows, then run the best with other seeds.
 
-    Trials see no test row. They lie in `<output directory>/tuning`, each reused or gone on with like any run; the table
-    of choices is written beside the results, as `tuning.csv` and `tuning.json` in `<task>/<method>/<backbone>`.
+    Trials see no test row; `overwrite` concerns the evaluated runs alone. Trials lie in `<output directory>/tuning`,
+    each reused or gone on with like any run; the table of choices is written beside the results, as `tuning.csv` and
+    `tuning.json` in `<task>/<method>/<backbone>`.
 
     Args:
         task: As for `lpft_keras.run`.
@@ -103,7 +103,7 @@ def tune(
         The choices and the evaluated runs.
 
     Raises:
-        InputError: An argument or a data file is wrong, before any run; or all trials of a method failed.
+        InputError: Before any run: an argument or a data file is wrong, or a finished run of other rates is in the way.
 
     Example:
         >>> found = tune("cb", ["ft", "lp-ft"], "minilm", learning_rates=[1e-4, 3e-4], data_dir="data")
@@ -117,29 +117,57 @@ def tune(
     for name in ("learning_rate", "batch_size"):
         if name in options:
             raise InputError(f"{name} is what is tuned; give the values to try as {name}s")
-    chosen_methods = list(dict.fromkeys(as_list(methods, "methods")))
+    if "head_scales" in options:
+        raise InputError("head_scales can't be tuned; sweep over them")
+    planned = plan(task, methods, final_seeds, 1.0, backbone, **options)  # checks all but the rates
+    chosen_methods = list(dict.fromkeys(request.settings["method"] for request in planned))
     trials: list[Request] = []
     for method in chosen_methods:
         grid = _grid(task, method, str(backbone or task.backbone), learning_rates, batch_sizes)
+        if grid:
+            _refuse_other_rates([one for one in planned if one.settings["method"] == method], set(grid))
         for rate, size in grid:
             own: dict[str, Any] = {"learning_rate": rate, "batch_size": size}
-            planned = plan(task, method, trial_seeds, 1.0, backbone, **own, **options)
-            trials += [_as_trial(request, rate, size) for request in planned]
-    planned = plan(task, chosen_methods, final_seeds, 1.0, backbone, **options)  # checks all but the rates
+            own_trials = plan(task, method, trial_seeds, 1.0, backbone, **own, **options)
+            trials += [_as_trial(request, rate, size) for request in own_trials]
     show = options.get("show_progress")
     tried = perform_all(trials, workers, show_progress=show)
     choices = _choices(task.metric, trials, tried)
     final: list[Request] = []
-    for request in planned:
-        method = request.settings["method"]
+    hopeless: list[Failure] = []
+    for method in chosen_methods:
         best = next((choice for choice in choices.get(method, []) if choice.chosen), None)
-        if best is None and fine_tuning(method):
-            raise InputError(f"all trials of {method} failed, the first so: {tried.failures[0].error}")
-        rates = {"learning_rate": best.learning_rate, "batch_size": best.batch_size} if best else {}
-        final.append(replace(request, settings={**request.settings, **rates}))
-        if best:
-            _write(request.directory.parent, choices[method], trial_seeds)
-    return TuningResult(choices, perform_all(final, workers, on_end=on_end, show_progress=show), tried.failures)
+        runs = [request for request in planned if request.settings["method"] == method]
+        if method in choices:
+            _write(runs[0].directory.parent, choices[method], trial_seeds)
+        if best is not None:
+            rates = {"learning_rate": best.learning_rate, "batch_size": best.batch_size}
+            final += [replace(request, settings={**request.settings, **rates}) for request in runs]
+        elif method in choices:
+            why = next(one for one in tried.failures if one.settings["method"] == method)
+            error = f"all trials of {method} failed, the first so: {why.error}"
+            hopeless += [failure(request, error, by_input=why.by_input) for request in runs]
+        else:
+            final += runs
+    if on_end is not None:
+        for lost in hopeless:
+            on_end(lost)
+    evaluation = perform_all(final, workers, on_end=on_end, show_progress=show)
+    return TuningResult(choices, replace(evaluation, failures=[*hopeless, *evaluation.failures]), tried.failures)
+
+
+def _refuse_other_rates(planned: Sequence[Request], rates: set[tuple[float, int]]) -> None:
+    """Raise an `InputError` where a finished run stands in the way whatever is chosen."""
+    for request in planned:
+        known = read_json(request.directory / "config.json")
+        if known is None or not (request.directory / "metrics.json").is_file() or request.overwrite:
+            continue
+        rate, size = (known.get("settings", {}).get(name) for name in ("learning_rate", "batch_size"))
+        if (rate, size) not in rates:
+            raise InputError(
+                f"{request.directory} holds a run with learning rate {rate} and batch size {size}, which are not among "
+                "those to try; do evaluated runs anew (--overwrite) or choose another output directory"
+            )
 
 
 def _grid(task: Task, method: str, backbone: str, rates: Any, sizes: Any) -> list[tuple[float, int]]:
@@ -149,7 +177,8 @@ def _grid(task: Task, method: str, backbone: str, rates: Any, sizes: Any) -> lis
     rates = [factor * defaults.learning_rate for factor in RATE_FACTORS] if rates is None else rates
     sizes = defaults.batch_size if sizes is None else sizes
     # 5 * 1e-5 is 5.000000000000001e-05; a rate that was meant round shall be.
-    rounded = [float(f"{rate:.6g}") for rate in as_list(rates, "learning_rates")]
+    given = [real_number(rate, "learning_rate", 0, math.inf) for rate in as_list(rates, "learning_rates")]
+    rounded = [float(f"{rate:.6g}") for rate in given]
     return list(product(dict.fromkeys(rounded), dict.fromkeys(as_list(sizes, "batch_sizes"))))
 
 
@@ -157,7 +186,8 @@ def _as_trial(request: Request, rate: float, size: int) -> Request:
     run = request.directory
     point = f"learning_rate_{rate:g}-batch_size_{size}"
     below = run.parent.relative_to(request.output_dir)
-    return replace(request, directory=request.output_dir / "tuning" / below / point / run.name, only_validation=True)
+    directory = request.output_dir / "tuning" / below / point / run.name
+    return replace(request, directory=directory, only_validation=True, overwrite=False)
 
 
 def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict[str, list[Choice]]:
@@ -174,8 +204,10 @@ def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict
         failed = len(requests) - len(results)
         scores = [result.metrics["validation"][metric] for result in results]
         losses = [result.metrics["validation"]["nll"] for result in results]
-        score, nll = (float(np.mean(values)) if not failed else float("nan") for values in (scores, losses))
-        deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
+        score, deviation = mean_and_deviation(scores)
+        nll, _ = mean_and_deviation(losses)
+        if failed:
+            score = nll = float("nan")
         tried_here = Choice(method, rate, size, metric, score, deviation, nll, len(results), failed)
         found.setdefault(method, []).append(tried_here)
     for method, points in found.items():
@@ -188,9 +220,5 @@ def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict
 def _write(folder: Path, choices: Sequence[Choice], seeds: Sequence[int]) -> None:
     """Write the table of choices beside a method's runs."""
     rows = [asdict(choice) for choice in choices]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: "" if value != value else value for name, value in row.items()} for row in rows)
-    write_atomically(folder / "tuning.csv", lambda file: file.write(text.getvalue().encode()))
+    write_csv(folder / "tuning.csv", rows[0], rows)
     write_json(folder / "tuning.json", {"tuning_seeds": list(seeds), "choices": rows})

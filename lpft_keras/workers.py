@@ -1,6 +1,6 @@
 """One run of many, as a process does it: in this one, in one of several here, or on a machine of a cluster.
 
-Nothing here imports Keras before a run starts, so that a process can be given its backend and its GPU first.
+A process of its own is given its backend and its GPU before Keras wakes in it.
 """
 
 import logging
@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 # Keras has global state: of threads that share a process, one works at a time.
 _ALONE = threading.Lock()
+_ROWS: dict[tuple[str, str], TaskData] = {}  # of the task that this process ran last
 _DEVICE: list[FileLock] = []  # the claim of this process's device, held until it ends
 
 
@@ -43,7 +44,8 @@ class Request:
         overwrite: Do it anew.
         callbacks: Keras callbacks.
         show_progress: Whether to show progress bars.
-        backend: The Keras backend.
+        sweep: Names the sweep that the run is of: its rows are read once a process.
+        backend: The Keras backend of a process of its own; None for the process that asks.
         threads: Threads of the process, None for as many as its libraries take.
         devices: Devices of which a process claims one ("gpu:0"); empty for what the backend takes.
         claims: The folder of these claims.
@@ -58,6 +60,7 @@ class Request:
     overwrite: bool = False
     callbacks: Sequence[Any] = ()
     show_progress: bool | None = None
+    sweep: str = ""
     backend: str | None = None
     threads: int | None = None
     devices: Sequence[str] = ()
@@ -109,7 +112,11 @@ def perform_request(request: Request, data: TaskData | None = None) -> "RunResul
             from lpft_keras.tasks import load_task
 
             if data is None:
-                data = load_task(request.task, request.data_dir, request.settings["limit"])
+                key = request.sweep, request.task.name
+                if key not in _ROWS:
+                    _ROWS.clear()
+                    _ROWS[key] = load_task(request.task, request.data_dir, request.settings["limit"])
+                data = _ROWS[key]
             return perform(
                 request.task,
                 RunSettings(**request.settings),
@@ -131,21 +138,50 @@ def failure(request: Request, error: str, where: str = "", *, by_input: bool = F
     return Failure(request.task.name, dict(request.settings), request.directory, error, by_input, where)
 
 
+def in_a_worker(
+    request: Request, *, threads: int | None = None, devices: Sequence[str] = (), claims: str | None = None
+) -> Request:
+    """Return a request for a process that may run elsewhere, in another folder, and shows no bars.
+
+    Args:
+        request: The run.
+        threads: Threads of the process.
+        devices: Devices of which it claims one.
+        claims: The folder of these claims.
+
+    Returns:
+        The request.
+    """
+    import keras
+
+    return replace(
+        request,
+        output_dir=request.output_dir.absolute(),
+        directory=request.directory.absolute(),
+        data_dir=None if request.data_dir is None else Path(request.data_dir).expanduser().absolute(),
+        show_progress=False,
+        backend=keras.backend.backend(),
+        threads=threads,
+        devices=devices,
+        claims=claims,
+    )
+
+
 def _prepare_process(request: Request) -> None:
-    """Give this process its backend and device, where Keras does not run in it yet."""
-    if request.backend:
-        if "keras" in sys.modules:
-            running = sys.modules["keras"].backend.backend()
-            if running != request.backend:
-                raise InputError(f"this worker runs Keras on {running}, not on {request.backend}; start another one")
-        os.environ["KERAS_BACKEND"] = request.backend
+    """Give a process of its own its backend and device, where Keras does not run in it yet."""
+    if request.backend is None:
+        return
+    if "keras" in sys.modules:
+        running = sys.modules["keras"].backend.backend()
+        if running != request.backend:
+            raise InputError(f"this worker runs Keras on {running}, not on {request.backend}; start another one")
+    os.environ["KERAS_BACKEND"] = request.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if request.threads:
-        # joblib sees to the other libraries.
-        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             os.environ.setdefault(name, str(request.threads))
     if request.devices and not _DEVICE:
-        # Before the backend starts: it takes hold of every GPU that it sees.
+        # Before the backend wakes: it takes hold of every GPU that it sees.
         os.environ["CUDA_VISIBLE_DEVICES"] = _claim_device(request)
 
 

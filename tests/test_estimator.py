@@ -42,6 +42,8 @@ def test_a_run_becomes_a_classifier_of_texts(tmp_path, method):
     calibrated = TextClassifier.from_run(done.directory)
     scaled = plain.decision_function(texts) / done.summary["temperature"]
     np.testing.assert_allclose(calibrated.decision_function(texts), scaled, rtol=1e-4, atol=1e-5)
+    names = ["neutral", "entailment", "contradiction"] * 4
+    assert plain.calibrate(texts[:12], names).temperature_ == 1, "labels are known in the order of the task, too"
     calibrated.save(tmp_path / "saved")
     again = TextClassifier.load(tmp_path / "saved")
     np.testing.assert_allclose(again.predict_proba(texts), calibrated.predict_proba(texts), atol=1e-6)

@@ -1,5 +1,6 @@
 """Many runs: which there are, what they share, what fails, and who does them."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -175,6 +176,55 @@ def test_each_process_gets_a_gpu_of_its_own(tmp_path):
     assert {loaded for _, _, loaded in lines} == {"False"}, "Keras must not start before its device is chosen"
 
 
+def test_who_gets_which_runs(tmp_path, monkeypatch):
+    """GPUs are shared out between several runs; one run, or a data-parallel one, keeps all devices to itself."""
+    from lpft_keras import engines
+    from lpft_keras.sweeps import plan
+
+    sent = []
+    monkeypatch.setattr(engines, "_processes", lambda requests, workers, claims: sent.append(workers) or iter(()))
+    monkeypatch.setattr(engines, "perform_request", lambda request, data: sent.append("here"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    several = plan("demo", "lp", (1, 2, 3), backbones="tiny", output_dir=tmp_path)
+    parallel = [with_settings(request, data_parallel=True) for request in several]
+    for requests, workers, expected in (
+        (several, None, [["gpu:0", "gpu:1"]]),
+        (several[:1], None, ["here"]),
+        (parallel, None, ["here"] * 3),
+        (several, 3, [["gpu:0", "gpu:1", "gpu:0"]]),
+        (several, ["gpu:1"], [["gpu:1"]]),
+        (several, 1, ["here"] * 3),
+    ):
+        sent.clear()
+        list(engines.spread(requests, lambda request: None, workers))
+        assert sent == expected
+
+
+def with_settings(request, **settings):
+    return dataclasses.replace(request, settings={**request.settings, **settings})
+
+
+@pytest.mark.slow
+def test_one_device_is_one_process(tmp_path):
+    found = sweep("demo", "lp", (1, 2), backbones="tiny", output_dir=tmp_path, workers=["cpu"], **SMALL)
+    assert not found.failures
+    assert [r.summary["seed"] for r in found.results] == [1, 2]
+
+
+@pytest.mark.slow
+def test_what_can_t_be_sent_to_a_process_fails_alone(tmp_path):
+    import keras
+
+    class Locked(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+    found = sweep("demo", "ft", (1, 2), backbones="tiny", output_dir=tmp_path, workers=2, callbacks=[Locked()], **SMALL)
+    assert len(found.failures) == 2
+    assert "can't be sent to another process" in found.failures[0].error
+
+
 def test_gpus_are_counted_without_the_backend(monkeypatch, tmp_path):
     from lpft_keras.engines import visible_gpus
 
@@ -282,7 +332,7 @@ def test_a_sweep_may_be_a_file(tmp_path, own_rows):
     path = tmp_path / "sweep.toml"
     path.write_text(
         'task = ["demo", "mine.toml"]\nmethod = ["lp", "ft"]\nseed = [1, 2]\nbackbone = "tiny"\nepochs = 1\n'
-        'head_scale = 2.0\ndata_dir = "rows"\nworkers = 2\n'
+        'head_scale = 2.0\ndata_dir = "rows"\nworkers = 2\nengine = "ray"\n'
     )
     assert read_sweep(path) == {
         "tasks": ["demo", tmp_path / "mine.toml"],
@@ -293,6 +343,7 @@ def test_a_sweep_may_be_a_file(tmp_path, own_rows):
         "head_scales": 2.0,
         "data_dir": tmp_path / "rows",
         "workers": 2,
+        "engine": "ray",
     }
     path.write_text("seeds = 1")
     with pytest.raises(InputError, match=r"unknown key in .*sweep.toml 'seeds'; did you mean 'seed'"):

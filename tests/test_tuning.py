@@ -99,8 +99,22 @@ def test_a_trial_that_diverges_is_not_chosen(tmp_path):
     found = tune("demo", "ft", "tiny", learning_rates=(1e38, 1e-3), **options)
     assert [(c.failed, c.chosen) for c in found.choices["ft"]] == [(1, False), (0, True)]
     assert "smaller learning rate" in found.failures[0].error
-    with pytest.raises(InputError, match="all trials of ft failed, the first so: the loss is"):
-        tune("demo", "ft", "tiny", learning_rates=1e38, **{**options, "tuning_seeds": 6})
+    found = tune("demo", ["lora", "lp"], "tiny", learning_rates=1e38, **options)
+    (lost,) = found.evaluation.failures
+    assert lost.error.startswith("all trials of lora failed, the first so: the loss is")
+    assert lost.by_input
+    assert [r.summary["method"] for r in found.evaluation.results] == ["lp"], "the others are evaluated"
+
+
+def test_a_run_of_other_rates_is_in_the_way_before_any_trial(tmp_path):
+    options = {"output_dir": tmp_path, **SMALL, "limit": 40}
+    run("demo", "ft", "tiny", seed=1, learning_rate=0.5, batch_size=16, **options)
+    arguments = {"learning_rates": 1e-3, "tuning_seeds": 5, "seeds": 1, **options}
+    with pytest.raises(InputError, match=r"learning rate 0\.5 and batch size 16, which are not among those to try"):
+        tune("demo", "ft", "tiny", **arguments)
+    assert not (tmp_path / "tuning").exists()
+    found = tune("demo", "ft", "tiny", overwrite=True, **arguments)
+    assert found.evaluation.results[0].config["settings"]["learning_rate"] == 1e-3
 
 
 def test_wrong_arguments_are_refused_before_any_trial(tmp_path):
@@ -108,6 +122,8 @@ def test_wrong_arguments_are_refused_before_any_trial(tmp_path):
         ({"seeds": (1, 5), "tuning_seeds": (5, 6)}, "seed 5 both tunes and evaluates"),
         ({"learning_rate": 1e-3}, "learning_rate is what is tuned; give the values to try as learning_rates"),
         ({"learning_rates": ()}, "learning_rates hold nothing"),
+        ({"learning_rates": ["1e-4"]}, "learning_rate must be a number"),
+        ({"head_scales": 2}, "head_scales can't be tuned"),
         ({"learning_rates": -1.0}, "learning_rate must be"),
         ({"batch_sizes": 0}, "batch_size must be"),
         ({"methods": "lpft"}, "did you mean 'lp-ft'"),

@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The arguments after the program's name; None takes the process's.
 
     Returns:
-        The exit status: 0 done, 2 the input was wrong (one line says what and how to mend it), 130 interrupted.
+        The exit status: 0 done, 2 the input was wrong (one line says what and how to mend it), 1 anything
+        else, 130 interrupted.
     """
     try:
         parsed = _parser().parse_args(arguments)

@@ -5,7 +5,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from lpft_keras.cli.parser import add_task_arguments, asked_task, silent_start
+from lpft_keras.cli.parser import add_task_arguments, asked_task, own_task_arguments, silent_start
 from lpft_keras.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def add_tasks(commands) -> None:
 def _tasks(parsed: argparse.Namespace) -> int:
     if parsed.action == "show":
         return _show(parsed)
+    if own_task_arguments(parsed):
+        raise InputError("a task of your own is looked at by `lpft-keras tasks show`, with the same flags")
     from lpft_keras.tasks import TASKS
 
     if parsed.json:

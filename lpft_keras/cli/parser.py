@@ -52,7 +52,7 @@ def add_task_arguments(parser: argparse.ArgumentParser, positional: bool = True)
         ("--label", "COLUMN", "column of the labels (default: label)"),
         ("--metric", "M", "accuracy (default), macro_f1, f1 or matthews_correlation"),
         ("--split", "S", "which training rows validate: last (default) or stratified"),
-        ("--delimiter", "C", "what parts columns (default: comma in .csv, tab in .tsv)"),
+        ("--delimiter", "C", "what parts columns, or tab (default: comma in .csv, tab in .tsv)"),
     ):
         own.add_argument(flag, dest=f"own_{flag[2:]}", metavar=metavar, help=text)
     own.add_argument(
@@ -87,7 +87,7 @@ def asked_task(parsed: argparse.Namespace, named: str | None) -> "Task":
 
     if "train" not in given:
         if given:
-            flag = next(iter(given)).replace("_", "-")
+            flag = {"quotes": "no-quotes"}.get(next(iter(given)), next(iter(given))).replace("_", "-")
             raise InputError(f"--{flag} is for a task of your own; name its --train file")
         if named is None:
             raise InputError("name a TASK, or the --train file of your own")

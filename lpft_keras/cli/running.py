@@ -96,7 +96,11 @@ def add_ntk(commands) -> None:
     """Add `ntk`."""
     ntk = commands.add_parser("ntk", help="the kernel at the start of fine-tuning", allow_abbrev=False)
     ntk.add_argument("run_directory", nargs="?", metavar="RUN_DIRECTORY", help="a run whose settings are taken")
-    ntk.add_argument("--task", metavar="TASK", help="or a task, with the settings below")
+    ntk.add_argument(
+        "--task",
+        metavar="TASK",
+        help="or a task, with the settings below; beside a run of your own task, its TOML file",
+    )
     add_model_arguments(ntk)
     ntk.add_argument("--head-scale", type=float, default=1.0, metavar="X", help="multiply the head before (default: 1)")
     ntk.add_argument("--rows", type=int, default=250, metavar="N", help="rows of train and of test (default: 250)")
@@ -109,8 +113,8 @@ def add_ntk(commands) -> None:
 
 def _ntk(parsed: argparse.Namespace) -> int:
     directory, task = parsed.run_directory, parsed.task
-    if (directory is None) == (task is None):
-        raise InputError("ntk takes either a run directory or --task (see lpft-keras ntk --help)")
+    if directory is None and task is None:
+        raise InputError("ntk takes a run directory or --task (see lpft-keras ntk --help)")
     methods = asked_methods(parsed, _FINE_TUNING)
     show = False if parsed.json else None
     from lpft_keras.storage import as_json
@@ -121,7 +125,7 @@ def _ntk(parsed: argparse.Namespace) -> int:
     try:
         if directory is not None:
             own = {name: getattr(parsed, name) for name in ("data_dir", "rows", "max_memory", "overwrite")}
-            results.append(run_ntk_of(directory, **own, show_progress=show))
+            results.append(run_ntk_of(directory, task=task, **own, show_progress=show))
         else:
             options = split_options(parsed, "run_directory", "method", "seed")
             for method in methods:

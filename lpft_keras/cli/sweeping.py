@@ -61,7 +61,7 @@ def _sweep(parsed: argparse.Namespace) -> int:
         options["tasks"] = [*given.get("task", []), *own]
     if "tasks" not in options:
         raise InputError("name the tasks (--task, or task in a SWEEP.toml), or the --train file of your own")
-    name = given.pop("engine", None)
+    name = given.pop("engine", options.pop("engine", None))
     options |= split_options(parsed, "method", "backbone", "seed", "head_scale")
     with engine(name), collected(json) as outcomes:
         sweep(**options, on_end=outcomes.add, show_progress=False if json else None)

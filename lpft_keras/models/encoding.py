@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lpft_keras.models.backbones import TextBackbone
 
 _CHUNK = 4096  # rows encoded at a time
+_CHARACTERS = 4_000_000  # of text encoded at a time
 
 
 @dataclass(frozen=True)
@@ -171,11 +172,17 @@ def token_lengths(backbone: "TextBackbone", texts: Iterable[tuple[str, ...]]) ->
 
 
 def _chunks(texts: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
-    """Yield some thousand rows at a time, checked."""
-    rows, start = iter(texts), 0
-    while chunk := list(islice(rows, _CHUNK)):
-        _check_rows(chunk, start)
-        start += len(chunk)
+    """Yield some thousand rows at a time, fewer where they are long, each checked."""
+    chunk: list[tuple[str, ...]] = []
+    characters = 0
+    for index, row in enumerate(texts):
+        _check_row(row, index)
+        chunk.append(row)
+        characters += sum(map(len, row))
+        if len(chunk) == _CHUNK or characters > _CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
         yield chunk
 
 
@@ -236,13 +243,12 @@ def _check_length(max_length: int, packer, limit: int | None) -> None:
         raise InputError(f"max_length is {max_length}, but the backbone takes at most {limit} tokens")
 
 
-def _check_rows(texts: Sequence[tuple[str, ...]], start: int) -> None:
-    for index, row in enumerate(texts, start=start):
-        if isinstance(row, str) or len(row) not in (1, 2) or not all(isinstance(text, str) for text in row):
-            raise InputError(f"row {index} of the texts must be a tuple of one or two strings, got {row!r}"[:200])
-        for text in row:
-            if not text.isascii():
-                try:
-                    text.encode("utf-8")
-                except UnicodeEncodeError as error:
-                    raise InputError(f"row {index} is not valid Unicode ({error.reason}); clean it first") from error
+def _check_row(row: tuple[str, ...], index: int) -> None:
+    if isinstance(row, str) or len(row) not in (1, 2) or not all(isinstance(text, str) for text in row):
+        raise InputError(f"row {index} of the texts must be a tuple of one or two strings, got {row!r}"[:200])
+    for text in row:
+        if not text.isascii():
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise InputError(f"row {index} is not valid Unicode ({error.reason}); clean it first") from error

@@ -39,7 +39,7 @@ def result_tables(results: Sequence[RunResult], metric: str | None = None, paper
         InputError: No run has a value of the metric, the same run is given twice, or there is none.
 
     Example:
-        >>> tables = result_tables(list(lpft_keras.sweep("cb", ["ft", "lp-ft"], seeds=[1, 2, 3])), paper=True)
+        >>> tables = result_tables(lpft_keras.sweep("cb", ["ft", "lp-ft"], seeds=[1, 2, 3]).results, paper=True)
         >>> print(as_markdown(tables))
     """
     kinds = groups_by_task(results)

@@ -44,13 +44,18 @@ def print_overview(task: str, found: "Overview") -> None:
         found: What was found.
     """
     table = new_table(f"{task}: rows", _row_notes(found))
-    table.add_column("split")
-    labels = list(dict.fromkeys(label for split in found.splits.values() for label in split.labels))
-    for name in ("rows", *labels, "empty", "repeated"):
+    table.add_column("")
+    for name in found.splits:
         table.add_column(escape(name), justify="right")
-    for name, split in found.splits.items():
-        counts = [f"{split.labels[label]:,}" for label in labels]
-        table.add_row(escape(name), f"{split.rows:,}", *counts, str(split.empty or ""), str(split.repeated or ""))
+    splits = list(found.splits.values())
+    table.add_row("rows", *(f"{split.rows:,}" for split in splits), end_section=True)
+    labels = list(splits[0].labels)
+    for label in labels:
+        table.add_row(escape(label), *(f"{split.labels[label]:,}" for split in splits), end_section=label == labels[-1])
+    for what in ("empty", "repeated"):
+        counts = [getattr(split, what) for split in splits]
+        if any(counts):
+            table.add_row(what, *(f"{count:,}" if count else "" for count in counts))
     show(table)
     if any(split.lengths for split in found.splits.values()):
         _print_lengths(task, found)

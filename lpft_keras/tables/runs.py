@@ -53,7 +53,7 @@ def print_result_tables(tables: Sequence["ResultTable"], file: IO[str] | None = 
     """Print means over seeds, or differences of methods, in the layout of the paper's Tables 8, 10 and 16.
 
     Args:
-        tables: What `report.result_tables` gives, or `[report.differencenew_table(...)]`.
+        tables: What `report.result_tables` gives, or `[report.difference_table(...)]`.
         file: Where to, as plain text; None is standard output.
     """
     console = Console(file=file)

@@ -1,7 +1,7 @@
 """From a task, by name, file or as it is, to its splits."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lpft_keras.errors import InputError, unknown_name
@@ -59,13 +59,13 @@ def load_task(task: Task, data_dir: str | Path | None = None, limit: int | None 
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit must be 1 or more, not {limit}")
-    available = _splits(task, data_dir)
-    train, labels = make_split(task, _rows(task, "train", data_dir), task.labels)
+    available, rows = _source(task, data_dir)
+    train, labels = make_split(task, rows("train"), task.labels)
     check_metric(task.metric, len(labels))
     found: dict[str, Split] = {}
     for name in ("validation", "test", *task.ood):
         if name in available:
-            found[name] = make_split(task, _rows(task, name, data_dir), labels)[0]
+            found[name] = make_split(task, rows(name), labels)[0]
     if "validation" not in found:
         train, found["validation"] = hold_out(train, task)
     if "test" not in found:
@@ -80,16 +80,12 @@ def load_task(task: Task, data_dir: str | Path | None = None, limit: int | None 
     return data
 
 
-def _splits(task: Task, data_dir: str | Path | None) -> set[str]:
-    """Return which splits there are rows of."""
+def _source(task: Task, data_dir: str | Path | None) -> tuple[set[str], Callable[[str], Iterable[Row]]]:
+    """Return which splits there are rows of, and what reads one."""
     if task.generate is not None:
-        return {"train", "test", *task.ood}
-    return set(task.tfds_splits if data_dir is None and not has_own_files(task) and task.tfds else task.files)
-
-
-def _rows(task: Task, split: str, data_dir: str | Path | None) -> Iterable[Row]:
-    if task.generate is not None:
-        return task.generate(split)
+        return {"train", "test", *task.ood}, task.generate
     if has_own_files(task):
-        return local_rows(task, split, None)
-    return tfds_rows(task, split) if data_dir is None else local_rows(task, split, data_dir)
+        return set(task.files), lambda split: local_rows(task, split, None)
+    if data_dir is None:
+        return set(task.tfds_splits), lambda split: tfds_rows(task, split)
+    return set(task.files), lambda split: local_rows(task, split, data_dir)

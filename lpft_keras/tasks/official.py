@@ -37,7 +37,7 @@ def read_wsc(path: Path) -> Iterator[Row]:
 def read_boss(path: Path) -> Iterator[Row]:
     """Read a BOSS file: text and label by position; rows that pandas would find no text or no label in are dropped."""
     dropped = 0
-    for row in read_delimited(path, delimiter="\t"):
+    for row in read_delimited(path, delimiter="\t", strict=False):
         values = list(row.fields.values())
         if len(values) < 2:
             raise InputError(

@@ -1,20 +1,23 @@
 """A task of the user's own: files with a column of labels and one or two of texts, from arguments or a TOML file."""
 
 import string
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lpft_keras.arrays import real_number
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.evaluation import METRICS
+from lpft_keras.storage import read_toml as read_toml_file
 from lpft_keras.storage import slug
 from lpft_keras.tasks.catalogue import TASKS
 from lpft_keras.tasks.readers import reader_of
 from lpft_keras.tasks.task import Task
 
 _SPLITS = ("last", "stratified")
+_FOLDERS = ("cache", "tuning")  # of an output directory, beside those of the tasks
+_TABS = ("\\t", "tab")
 
 
 def own_task(
@@ -71,21 +74,24 @@ def own_task(
     name = Path(train).stem if name is None else name
     if name in TASKS:
         raise InputError(f"{name!r} is a task of the catalogue; give yours another name (name, --name)")
-    if slug(name) != name:
-        raise InputError(f"a task's name is also that of its folder: letters, digits and -._ only, not {name!r}")
+    if slug(name) != name or name in _FOLDERS:
+        raise InputError(
+            f"a task's name is also that of its folder: letters, digits and -._ only, and not {' or '.join(_FOLDERS)}; "
+            f"found {name!r}"
+        )
     segments = tuple(f"{{{column}}}" for column in _several(text)) if template is None else tuple(_several(template))
     _check_template(segments)
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
     if split not in _SPLITS:
         raise unknown_name("split", split, _SPLITS)
-    if not 0 < validation_fraction < 1:
-        raise InputError(f"validation_fraction must lie between 0 and 1, not {validation_fraction}")
-    names = tuple(str(one) for one in labels)
+    validation_fraction = real_number(validation_fraction, "validation_fraction", 0, 1)
+    names = tuple(str(one) for one in (labels if isinstance(labels, list | tuple) else [labels]))
     if len(set(names)) != len(names) or len(names) == 1:
         raise InputError(f"labels must be two or more names, each once, not {', '.join(names)}")
+    delimiter = "\t" if delimiter in _TABS else delimiter
     if delimiter is not None and len(delimiter) != 1:
-        raise InputError(f"delimiter must be one character, not {delimiter!r}")
+        raise InputError(f"delimiter must be one character or tab, not {delimiter!r}")
     shifted = dict(ood or {})
     for other in shifted:
         if slug(other) != other or other in ("train", "validation", "test"):
@@ -119,13 +125,7 @@ def read_toml(path: str | Path) -> Task:
         InputError: The file is missing or no TOML, a key is unknown, missing or of another type.
     """
     path = Path(path).expanduser()
-    try:
-        with open(path, "rb") as file:
-            given = tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no valid TOML: {error}") from None
+    given = read_toml_file(path)
     for key, value in given.items():
         if key not in _TYPES:
             raise unknown_name(f"key in {path}", key, _TYPES)

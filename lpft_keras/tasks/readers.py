@@ -41,9 +41,11 @@ def read_jsonl(path: Path) -> Iterator[Row]:
             try:
                 fields = json.loads(text)
             except (ValueError, RecursionError) as error:
+                if text.lstrip().startswith("["):
+                    raise _no_object(place, text) from None
                 raise InputError(f"{place}: not valid JSON ({error}); is the file half-written?") from None
             if not isinstance(fields, dict):
-                raise InputError(f"{place}: a JSON object was expected, found {text.strip()[:40]!r}")
+                raise _no_object(place, text)
             yield Row(fields, str(path), number)
 
 
@@ -55,6 +57,7 @@ def read_delimited(
     columns: Sequence[str] | None = None,
     rename: Mapping[str, str] | None = None,
     short_rows: str = "refuse",
+    strict: bool = True,
 ) -> Iterator[Row]:
     """Read a CSV or TSV file, UTF-8 with or without a byte-order mark.
 
@@ -65,6 +68,7 @@ def read_delimited(
         columns: Names of the columns of a file without a header.
         rename: New names of columns by their old ones.
         short_rows: "refuse", or "drop" for files that are known to hold broken rows.
+        strict: Whether letters behind a closing quote are refused; pandas takes them.
 
     Yields:
         The rows in file order, all values strings.
@@ -79,7 +83,7 @@ def read_delimited(
             _decoded(path, binary),
             delimiter=delimiter,
             quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
-            strict=quotes,
+            strict=strict and quotes,
         )
         line = 1
         while True:
@@ -89,7 +93,10 @@ def read_delimited(
                 return
             except csv.Error as error:
                 hint = "close the quote, or double it inside a field (quotes = false takes quotes literally)"
-                raise InputError(f"{path}, line {line}: {error}; {hint if quotes else 'mend the line'}") from None
+                if "new-line" in str(error):
+                    hint = "a carriage return stands alone; save the file with ordinary line ends"
+                reason = str(error).partition(" - ")[0]
+                raise InputError(f"{path}, line {line}: {reason}; {hint}") from None
             first, line = line, reader.line_num + 1
             if not values:
                 continue  # an empty line
@@ -256,6 +263,10 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield file
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}") from error
+
+
+def _no_object(place: str, text: str) -> InputError:
+    return InputError(f"{place}: a JSON object a line is wanted, no array; found {text.strip()[:40]!r}")
 
 
 def _not_utf8(place: str, error: UnicodeDecodeError) -> InputError:

@@ -82,17 +82,16 @@ def official_files(task: Task) -> str:
     return ", ".join(name if isinstance(name, str) else " or ".join(name) for name in task.files.values())
 
 
-def tfds_rows(task: Task, split: str) -> list[Row]:
+def tfds_rows(task: Task, split: str) -> Iterator[Row]:
     """Read one split of a task from TensorFlow Datasets, downloading and preparing it where that was not done yet.
-
-    TFDS stores records in a shuffled order; `idx` brings that of the official file back, which the split rule needs.
 
     Args:
         task: Names the builder and its splits.
         split: A split of the task; where official test rows have no labels, the official validation rows test.
 
-    Returns:
-        The rows, in the order of the official file where TFDS numbers them. Rows without a gold label are left out.
+    Yields:
+        The rows as TFDS stores them, shuffled; where it knows their places in the official file, their numbers are
+        these. Rows without a gold label are left out.
 
     Raises:
         InputError: The task has no builder, or the data could not be downloaded.
@@ -105,32 +104,28 @@ def tfds_rows(task: Task, split: str) -> list[Row]:
     import tensorflow_datasets as tfds
 
     official = task.tfds_splits[split]
+    unlabelled = 0
     try:
         # TFDS reads its variable once, when it is imported; a variable set since then counts too.
         builder = tfds.builder(task.tfds, data_dir=os.environ.get("TFDS_DATA_DIR"))
         _ask_host(builder)
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
             builder.download_and_prepare()
-        records = list(tfds.as_numpy(builder.as_dataset(split=official)))
+        names = builder.info.features[task.label].names
+        for place, record in enumerate(tfds.as_numpy(builder.as_dataset(split=official))):
+            if record[task.label] < 0:
+                unlabelled += 1
+                continue
+            fields = {name: v.decode() if isinstance(v, bytes) else v.item() for name, v in record.items()}
+            fields[task.label] = names[record[task.label]]
+            yield Row(fields, f"{task.tfds} {official}", int(record.get("idx", place)), "idx")
     except Exception as error:  # TFDS raises whatever its many transports raise
         raise InputError(
             f"TensorFlow Datasets could not prepare {task.tfds} ({type(error).__name__}: {first_line(error)}); "
             f"without network, give the folder of the official files ({official_files(task)}) as data_dir (--data-dir)"
         ) from error
-    names = builder.info.features[task.label].names
-    records.sort(key=lambda record: int(record.get("idx", 0)))
-    rows = [
-        Row({**_plain_values(record), task.label: names[record[task.label]]}, f"{task.tfds} {official}", number, "row")
-        for number, record in enumerate(records, start=1)
-        if record[task.label] >= 0
-    ]
-    if len(rows) < len(records):
-        log.info("%s %s: left out %d rows without a gold label", task.tfds, official, len(records) - len(rows))
-    return rows
-
-
-def _plain_values(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.decode() if isinstance(value, bytes) else value.item() for name, value in record.items()}
+    if unlabelled:
+        log.info("%s %s: left out %d rows without a gold label", task.tfds, official, unlabelled)
 
 
 def _ask_host(builder: Any) -> None:

@@ -1,5 +1,7 @@
 """From source rows to the splits of a task: templates filled, labels named, validation rows held out."""
 
+import logging
+import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from lpft_keras.errors import InputError
 from lpft_keras.storage import fingerprint
 from lpft_keras.tasks.task import Row, Task
 from lpft_keras.tasks.texts import Texts, TextsWriter
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,11 @@ def make_split(task: Task, rows: Iterable[Row], labels: Sequence[str] = ()) -> t
 
     Args:
         task: Its template and its column of labels.
-        rows: Rows that hold the template's columns and the label.
+        rows: Rows that hold the template's columns and the label, in the order of their numbers or any other.
         labels: The class names; empty for those that occur, in their natural order.
 
     Returns:
-        The split, and the class names.
+        The split, its rows in the order of their numbers, and the class names.
 
     Raises:
         InputError: A row lacks a column, has a label that is not of this task or a text that is no text; names file
@@ -96,7 +100,9 @@ def make_split(task: Task, rows: Iterable[Row], labels: Sequence[str] = ()) -> t
     fill = _filler(task.template)
     labeller = _Labeller(task, labels)
     ids: list[int] = []
+    numbers: list[int] = []
     for row in rows:
+        numbers.append(row.number)
         segments = fill(row)
         try:
             writer.add(segments)
@@ -104,7 +110,10 @@ def make_split(task: Task, rows: Iterable[Row], labels: Sequence[str] = ()) -> t
             raise InputError(f"{row.place}: the text is not valid Unicode ({error.reason}); mend it there") from None
         ids.append(labeller(row))
     names, order = labeller.finish()
-    return Split(writer.finish(), order[np.array(ids, dtype=np.int64)]), names
+    split = Split(writer.finish(), order[np.array(ids, dtype=np.int64)])
+    # TFDS stores rows shuffled; their numbers bring the order of the official file back.
+    place = np.argsort(numbers, kind="stable")
+    return (split if (place[1:] > place[:-1]).all() else split.take(place)), names
 
 
 class _Labeller:
@@ -115,7 +124,7 @@ class _Labeller:
         self._names = tuple(names)
         self._known: dict[str, int] = {}  # labels are few, rows many
         # Ids only where no class is named by a number, which they would be mistaken for.
-        self._ids = not any(name.strip().lstrip("-").isdigit() for name in names)
+        self._ids = not any(_is_number(name) for name in names)
 
     def __call__(self, row: Row) -> int:
         value = row.fields.get(self._task.label)
@@ -127,12 +136,13 @@ class _Labeller:
 
     def _name(self, row: Row) -> str:
         value = _column(self._task.label, row)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # a column of integers that was written beside missing values
+        if not isinstance(value, str | bool | int | float):
+            raise InputError(f"{row.place}: a label is text, a number or a truth value, not {value!r}"[:300])
         name = str(value)
         if not name.strip() or value != value:
             raise InputError(f"{row.place}: no label; give it one, or leave the row out")
-        return name
+        # Integers written beside missing values are "1.0", and the same class as "1" elsewhere.
+        return name if name in self._names else re.sub(r"^(-?\d+)\.0+$", r"\1", name)
 
     def _id(self, name: str, row: Row) -> int:
         # Some re-uploads write booleans as the strings "true" and "false"; Python's truth of a string is no label.
@@ -155,10 +165,11 @@ class _Labeller:
 
 def _natural(name: str) -> tuple[int, float, str]:
     """Sort numbers by value, before other names."""
-    try:
-        return 0, float(name), name
-    except ValueError:
-        return 1, 0.0, name
+    return (0, float(name), name) if _is_number(name) else (1, 0.0, name)
+
+
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"\s*[-+]?\d+(\.\d*)?\s*", name) is not None
 
 
 def _column(name: str, row: Row) -> Any:
@@ -214,6 +225,13 @@ def hold_out(train: Split, task: Task) -> tuple[Split, Split]:
         )
     rows = np.arange(len(train))
     if not task.stratified:
+        if held > 1 and len(set(train.labels[-held:])) == 1 < len(set(train.labels)):
+            log.warning(
+                "all %d validation rows of task %s, the last ones, are of one class: is the file sorted by class? "
+                "split = 'stratified' draws them",
+                held,
+                task.name,
+            )
         return train.take(rows[:-held]), train.take(rows[-held:])
     from sklearn.model_selection import train_test_split
 

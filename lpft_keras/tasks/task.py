@@ -61,7 +61,7 @@ class Task:
     label: str = "label"
     metric: str = "accuracy"
     files: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    read: Reader | None = None
+    read: Reader | None = field(default=None, compare=False)
     tfds: str | None = None
     tfds_splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "validation"})
     generate: Callable[[str], Iterable[Row]] | None = None

@@ -152,7 +152,7 @@ def damaged(folder, content):
         (b"", "is empty"),
         (b"\n\n", "is empty"),
         (json.dumps(ROW).encode() + b'\n{"premise": "cut of', "line 2: not valid JSON"),
-        (json.dumps(ROW).encode() + b"\n[1]\n", "line 2: a JSON object"),
+        (json.dumps(ROW).encode() + b"\n[1]\n", "line 2: a JSON object a line"),
         (json.dumps(ROW).encode() + b'\n{"premise": "\xff"}\n', "line 2: not UTF-8"),
         (json.dumps({**ROW, "label": "maybe"}).encode(), "line 1: unknown label 'maybe'"),
         (json.dumps({**ROW, "label": 7}).encode(), "line 1: unknown label '7'"),
@@ -162,7 +162,7 @@ def damaged(folder, content):
         (json.dumps({**ROW, "label": " "}).encode(), "line 1: no label"),
         (json.dumps({**ROW, "premise": None}).encode(), r"line 1: field 'premise' is missing \(null\)"),
         (json.dumps({**ROW, "premise": "\ud800"}).encode(), "line 1: the text is not valid Unicode"),
-        (b"[" * 100_000, "line 1: not valid JSON"),
+        (b'{"a":' * 100_000, "line 1: not valid JSON"),
     ],
 )
 def test_damaged_files_are_refused_with_file_and_line(official_files, content, words):

@@ -25,10 +25,11 @@ def shown(split):
 
 def test_boss_drops_what_pandas_finds_no_text_or_label_in(tmp_path, caplog):
     shifted = dict.fromkeys(("dynasent", "semeval", "sst5"), "Text\tLabel\nx\t2\n")
-    rows = '"quoted ""text"""\t0\nNA\t1\n"null"\t1\nNA me\t1\n\t0\nno label\t\nhalf\t0.5\nwhole\t2.0\nlast\t0\n'
+    rows = '"odd" quote\t1\n"quoted ""text"""\t0\nNA\t1\n"null"\t1\nNA me\t1\n\t0\n'
+    rows += "no label\t\nhalf\t0.5\nwhole\t2.0\nlast\t0\n"
     with caplog.at_level(logging.INFO, "lpft_keras"):
         data = prepared(tmp_path, "amazon", train="Text\tLabel\n" + rows, test="a\tb\nt\t1\n", **shifted)
-    assert shown(data.train) == [('quoted "text"', 0), ("NA me", 1), ("whole", 2)]
+    assert shown(data.train) == [("odd quote", 1), ('quoted "text"', 0), ("NA me", 1), ("whole", 2)]
     assert shown(data.validation) == [("last", 0)]
     assert "dropped 5 rows" in caplog.text
 

@@ -98,6 +98,8 @@ def test_lines_are_counted_past_rows_of_several_lines(tmp_path):
         ("a.csv", b"text,label\na,x\nb,\n", "line 3: no label"),
         ("a.csv", b"body,label\na,x\n", "line 2: no field 'text'; found body, label"),
         ("a.csv", b"text,stars\na,x\n", "line 2: no field 'label'; found text, stars"),
+        ("a.csv", b"text,label\ra,x\rb,y\r", "line 1: new-line character seen .* a carriage return stands alone"),
+        ("a.jsonl", b'[{"text": "a"}]', "line 1: a JSON object a line is wanted, no array"),
         ("a.parquet", b"PAR1 no", "can't be read as Parquet"),
         ("a.jsonl", b'{"text": 1, "label": "x"}', "line 1: field 'text' must be text, found 1"),
         ("a.xlsx", b"PK", r"unknown ending of .*a\.xlsx"),

@@ -35,6 +35,38 @@ def test_the_string_false_is_false(label):
     assert labels_of([label], ("False", "True"))[0] == [0]
 
 
+def test_integers_that_were_written_as_floats_are_the_same_classes():
+    """As pandas writes a column with gaps, in one file of two."""
+    assert labels_of(["1.0", "2.0", "3.0"]) == ([0, 1, 2], ("1", "2", "3"))
+    assert labels_of(["1", "2"], ("1", "2", "3"))[0] == [0, 1]
+    assert labels_of(["1.0", 2.0], ("1", "2", "3"))[0] == [0, 1]
+    assert labels_of(["1.0"], ("1.0", "2.0"))[0] == [0]
+    with pytest.raises(InputError, match="unknown label '1'"):
+        labels_of(["1"], ("1.0", "2.0"))
+
+
+@pytest.mark.parametrize("label", [b"x", [0], {"a": 1}])
+def test_what_is_no_label_is_refused(label):
+    with pytest.raises(InputError, match="a label is text, a number or a truth value"):
+        labels_of([label])
+
+
+def test_rows_are_put_in_the_order_of_their_numbers():
+    task = Task(name="t", template=("{text}",), labels=())
+    split, _ = make_split(task, [row(3, text="c", label="x"), row(1, text="a", label="y"), row(2, text="b", label="x")])
+    assert split.texts == [("a",), ("b",), ("c",)]
+    assert split.labels.tolist() == [1, 0, 0]
+
+
+def test_a_file_sorted_by_class_is_warned_of(caplog):
+    task = Task(name="t", template=("{text}",), labels=())
+    hold_out(Split(numbered(60).texts, np.repeat([0, 1], 30)), task)
+    assert "is the file sorted by class? split = 'stratified'" in caplog.text
+    caplog.clear()
+    hold_out(numbered(60), task)
+    assert not caplog.text
+
+
 def test_class_names_are_found_in_their_natural_order():
     assert labels_of(["10", "9", "10", "-1"]) == ([2, 1, 2, 0], ("-1", "9", "10"))
     assert labels_of(["b", "a", "c", "b"]) == ([1, 0, 2, 1], ("a", "b", "c"))

@@ -89,5 +89,5 @@ def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch, name, answer
     monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", broken)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(InputError, match=rf"official files \({name}/train.* as data_dir|snli_1") as caught:
-        tfds_rows(get_task(name), "train")
+        list(tfds_rows(get_task(name), "train"))
     assert len(str(caught.value).splitlines()) == 1
