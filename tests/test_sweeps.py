@@ -338,7 +338,7 @@ def test_a_sweep_may_be_a_file(tmp_path, own_rows):
         "tasks": ["demo", tmp_path / "mine.toml"],
         "methods": ["lp", "ft"],
         "seeds": [1, 2],
-        "backbones": "tiny",
+        "backbones": ["tiny"],
         "epochs": 1,
         "head_scales": 2.0,
         "data_dir": tmp_path / "rows",
