@@ -62,7 +62,11 @@ class RunResult:
         summary = read_json(Path(directory) / "metrics.json")
         if not isinstance(summary, dict) or not {"metrics", "head_norm"} <= summary.keys():
             raise InputError(f"{directory} holds no finished run (no whole metrics.json of this version); run it again")
-        return cls(Path(directory), {**summary, "directory": str(directory)})
+        return cls(Path(directory), summary)
+
+    def __post_init__(self):
+        """Let the summary name the directory as it is named here, wherever it was when the run was made."""
+        object.__setattr__(self, "summary", {**self.summary, "directory": str(self.directory)})
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:

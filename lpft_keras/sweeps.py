@@ -199,11 +199,14 @@ def perform_all(
 
     for request in requests:
         loaded(request)
+    asked = {request.directory.absolute(): request.directory for request in requests}
     outcomes: dict[Path, RunResult | Failure] = {}
     several = len(requests) > 1
     with progress_bar("runs", len(requests), show_progress if several else False) as advance:
         for outcome in spread(requests, loaded, workers):
-            outcomes[outcome.directory.absolute()] = outcome
+            # Other processes name directories in full.
+            outcome = replace(outcome, directory=asked[outcome.directory.absolute()])
+            outcomes[outcome.directory] = outcome
             advance(len(outcomes))
             if several:
                 log.info("%d of %d runs: %s %s", len(outcomes), len(requests), outcome.directory, _in_a_word(outcome))
@@ -211,7 +214,7 @@ def perform_all(
                 log.error("%s", outcome.traceback)
             if on_end is not None:
                 on_end(outcome)
-    ordered = [outcomes[request.directory.absolute()] for request in requests]
+    ordered = [outcomes[request.directory] for request in requests]
     return SweepResult(
         [one for one in ordered if isinstance(one, RunResult)], [one for one in ordered if isinstance(one, Failure)]
     )

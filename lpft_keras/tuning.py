@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby, product
 from pathlib import Path
@@ -120,40 +120,52 @@ def tune(
     if "head_scales" in options:
         raise InputError("head_scales can't be tuned; sweep over them")
     planned = plan(task, methods, final_seeds, 1.0, backbone, **options)  # checks all but the rates
-    chosen_methods = list(dict.fromkeys(request.settings["method"] for request in planned))
     trials: list[Request] = []
-    for method in chosen_methods:
+    for method, runs in _by_method(planned).items():
         grid = _grid(task, method, str(backbone or task.backbone), learning_rates, batch_sizes)
         if grid:
-            _refuse_other_rates([one for one in planned if one.settings["method"] == method], set(grid))
+            _refuse_other_rates(runs, set(grid))
         for rate, size in grid:
             own: dict[str, Any] = {"learning_rate": rate, "batch_size": size}
-            own_trials = plan(task, method, trial_seeds, 1.0, backbone, **own, **options)
-            trials += [_as_trial(request, rate, size) for request in own_trials]
+            trials += [_as_trial(one) for one in plan(task, method, trial_seeds, 1.0, backbone, **own, **options)]
     show = options.get("show_progress")
     tried = perform_all(trials, workers, show_progress=show)
     choices = _choices(task.metric, trials, tried)
-    final: list[Request] = []
-    hopeless: list[Failure] = []
-    for method in chosen_methods:
-        best = next((choice for choice in choices.get(method, []) if choice.chosen), None)
-        runs = [request for request in planned if request.settings["method"] == method]
-        if method in choices:
-            _write(runs[0].directory.parent, choices[method], trial_seeds)
-        if best is not None:
-            rates = {"learning_rate": best.learning_rate, "batch_size": best.batch_size}
-            final += [replace(request, settings={**request.settings, **rates}) for request in runs]
-        elif method in choices:
-            why = next(one for one in tried.failures if one.settings["method"] == method)
-            error = f"all trials of {method} failed, the first so: {why.error}"
-            hopeless += [failure(request, error, by_input=why.by_input) for request in runs]
-        else:
-            final += runs
+    final, hopeless = _evaluated(planned, choices, tried.failures)
+    for method, points in choices.items():
+        _write(_by_method(planned)[method][0].directory.parent, points, trial_seeds)
     if on_end is not None:
         for lost in hopeless:
             on_end(lost)
     evaluation = perform_all(final, workers, on_end=on_end, show_progress=show)
     return TuningResult(choices, replace(evaluation, failures=[*hopeless, *evaluation.failures]), tried.failures)
+
+
+def _by_method(requests: Sequence[Request]) -> dict[str, list[Request]]:
+    found: dict[str, list[Request]] = {}
+    for request in requests:
+        found.setdefault(request.settings["method"], []).append(request)
+    return found
+
+
+def _evaluated(
+    planned: Sequence[Request], choices: Mapping[str, Sequence[Choice]], failures: Sequence[Failure]
+) -> tuple[list[Request], list[Failure]]:
+    """Return the runs that evaluate what was chosen, and those that can't be: all trials of their method failed."""
+    final: list[Request] = []
+    hopeless: list[Failure] = []
+    for method, runs in _by_method(planned).items():
+        best = next((choice for choice in choices.get(method, ()) if choice.chosen), None)
+        if best is not None:
+            rates = {"learning_rate": best.learning_rate, "batch_size": best.batch_size}
+            final += [replace(request, settings={**request.settings, **rates}) for request in runs]
+        elif method in choices:
+            why = next(one for one in failures if one.settings["method"] == method)
+            error = f"all trials of {method} failed, the first so: {why.error}"
+            hopeless += [failure(request, error, by_input=why.by_input) for request in runs]
+        else:
+            final += runs
+    return final, hopeless
 
 
 def _refuse_other_rates(planned: Sequence[Request], rates: set[tuple[float, int]]) -> None:
@@ -182,11 +194,10 @@ def _grid(task: Task, method: str, backbone: str, rates: Any, sizes: Any) -> lis
     return list(product(dict.fromkeys(rounded), dict.fromkeys(as_list(sizes, "batch_sizes"))))
 
 
-def _as_trial(request: Request, rate: float, size: int) -> Request:
-    run = request.directory
-    point = f"learning_rate_{rate:g}-batch_size_{size}"
-    below = run.parent.relative_to(request.output_dir)
-    directory = request.output_dir / "tuning" / below / point / run.name
+def _as_trial(request: Request) -> Request:
+    point = "learning_rate_{learning_rate:g}-batch_size_{batch_size}".format(**request.settings)
+    below = request.directory.parent.relative_to(request.output_dir)
+    directory = request.output_dir / "tuning" / below / point / request.directory.name
     return replace(request, directory=directory, only_validation=True, overwrite=False)
 
 
@@ -202,14 +213,11 @@ def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict
         requests = list(group)
         results = [ended[request.directory] for request in requests if request.directory in ended]
         failed = len(requests) - len(results)
-        scores = [result.metrics["validation"][metric] for result in results]
-        losses = [result.metrics["validation"]["nll"] for result in results]
-        score, deviation = mean_and_deviation(scores)
-        nll, _ = mean_and_deviation(losses)
-        if failed:
-            score = nll = float("nan")
-        tried_here = Choice(method, rate, size, metric, score, deviation, nll, len(results), failed)
-        found.setdefault(method, []).append(tried_here)
+        measured = [result.metrics["validation"] for result in results]
+        score, deviation = mean_and_deviation([one[metric] for one in measured]) if not failed else (math.nan, math.nan)
+        nll, _ = mean_and_deviation([one["nll"] for one in measured]) if not failed else (math.nan, math.nan)
+        point_tried = Choice(method, rate, size, metric, score, deviation, nll, len(results), failed)
+        found.setdefault(method, []).append(point_tried)
     for method, points in found.items():
         usable = [choice for choice in points if not choice.failed]
         best = max(usable, key=lambda choice: (choice.score, -choice.nll), default=None)

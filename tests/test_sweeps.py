@@ -117,11 +117,16 @@ def test_a_diverged_run_is_the_user_s_to_mend(tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_side_by_side_find_the_same_numbers_and_share_the_work(tmp_path):
+def test_processes_side_by_side_find_the_same_numbers_and_share_the_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # folders are named from where the user stands
     options = {"seeds": (1, 2), "backbones": "tiny", **SMALL}
-    here = sweep("demo", ["lp", "ft", "lp-ft"], output_dir=tmp_path / "here", **options)
-    there = sweep("demo", ["lp", "ft", "lp-ft"], output_dir=tmp_path / "there", workers=2, **options)
+    here = sweep("demo", ["lp", "ft", "lp-ft"], output_dir="here", **options)
+    there = sweep("demo", ["lp", "ft", "lp-ft"], output_dir="there", workers=2, **options)
     assert not there.failures
+    assert [str(r.directory).replace("there", "here") for r in there.results] == [
+        str(r.directory) for r in here.results
+    ]
+    assert there.results[0].summary["directory"] == "there/demo/lp/tiny/seed_1"
     for one, other in zip(here.results, there.results, strict=True):
         assert one.summary["method"] == other.summary["method"]
         for name, value in one.metrics["test"].items():

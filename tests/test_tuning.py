@@ -72,7 +72,7 @@ def test_trials_see_no_test_row_and_lie_apart(tuned):
     }
 
 
-def test_the_table_of_choices_lies_beside_the_results_and_trials_are_reused(tuned):
+def test_the_table_of_choices_lies_beside_the_results_and_trials_are_reused(tuned, monkeypatch):
     output, found = tuned
     with open(output / "demo/ft/tiny/tuning.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -81,8 +81,9 @@ def test_the_table_of_choices_lies_beside_the_results_and_trials_are_reused(tune
     assert json.loads((output / "demo/ft/tiny/tuning.json").read_text())["tuning_seeds"] == [5, 6]
     assert not (output / "demo/lp/tiny/tuning.csv").exists()
     times = {path: path.stat().st_mtime_ns for path in output.rglob("metrics.json")}
+    monkeypatch.chdir(output.parent)
     options = {"learning_rates": RATES, "batch_sizes": (8, 16), "tuning_seeds": (5, 6), "seeds": (1, 2)}
-    again = tune("demo", ["lp", "ft"], "tiny", output_dir=output, **options, **SMALL)
+    again = tune("demo", ["lp", "ft"], "tiny", output_dir=output.name, workers=2, **options, **SMALL)
     assert again.choices == found.choices
     assert {path: path.stat().st_mtime_ns for path in output.rglob("metrics.json")} == times
 
