@@ -177,9 +177,12 @@ def test_data_parallel_training_is_refused_where_no_batch_can_be_cut(start, tmp_
         if len(keras.distribution.list_devices()) > 1:
             pytest.skip("JAX sees several devices")
         words = "JAX sees .*:0 alone: leave data_parallel"
+    options = dict(SMALL)
+    if start is lpft_keras.sweep:
+        options["backbones"] = options.pop("backbone")
     for value, message in ((True, words), ("yes", "data_parallel must be True or False, not 'yes'")):
         with pytest.raises(InputError, match=message):
-            start("demo", output_dir=tmp_path, data_parallel=value, **SMALL)
+            start("demo", output_dir=tmp_path, data_parallel=value, **options)
     assert not list(tmp_path.iterdir())
 
 

@@ -128,7 +128,7 @@ def test_a_run_that_was_moved_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["ntk"], "either a run directory or --task"),
+        (["ntk"], "a run directory or --task"),
         (["ntk", "--task", "demo", "--method", "lp"], "no fine-tuning stage"),
         (["ntk", "--task", "dmo"], "did you mean 'demo'"),
         (["ntk", "--task", "demo", "--rows", "1"], "rows must be 2"),
