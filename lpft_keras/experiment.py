@@ -204,7 +204,7 @@ def _claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResul
     if known is not None and known != config and (finished or begun):
         raise InputError(
             f"{directory} holds a run with other settings ({_difference(known, config)}); "
-            "overwrite it (--overwrite) or choose another output directory"
+            "overwrite it (--overwrite) or choose another output directory, or another name for a task of your own"
         )
     if known is not None and finished:
         return RunResult.load(directory)
@@ -267,6 +267,8 @@ def _run(
         metrics[name] = evaluate(logits, labels) | evaluate_features(pooled, trained.pretrained[name], labels)
     _warn_if_collapsed(predictions["validation/logits"], predictions["validation/labels"])
     scaling = TemperatureScaling().fit(predictions["validation/logits"], predictions["validation/labels"])
+    if not scaling.finite_:
+        log.warning("so these rows say nothing of how sure the classifier may be: its temperature stays 1")
     write_arrays(directory / "predictions.npz", predictions)
     write_arrays(directory / "features.npz", features)
     write_history(directory / "history.csv", trained.history)
@@ -277,7 +279,7 @@ def _run(
         "backbone": settings.backbone,
         "seed": settings.seed,
         "metrics": metrics,
-        "temperature": scaling.temperature_,
+        "temperature": scaling.temperature_ if scaling.finite_ else 1.0,
         "head_norm": head_norm(get_head(trained.classifier)[0]),
         "seconds": round(time.monotonic() - start, 3),
         "directory": str(directory),
@@ -292,6 +294,6 @@ def _warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:
     if len(guesses) == 1 < len(np.unique(labels)):
         log.warning(
             "the trained classifier gives all %d validation rows the same class: it learnt nothing of use; "
-            "another learning rate may help",
+            "another learning rate, backbone or pooling may help",
             len(labels),
         )

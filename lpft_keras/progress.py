@@ -1,4 +1,4 @@
-"""Progress bars on standard error: shown to a person at a terminal, silent under CI and `--json`."""
+"""Standard error: progress bars for a person at a terminal, silent under CI and `--json`; and no notes of others."""
 
 import os
 import sys
@@ -33,3 +33,17 @@ def progress_bar(label: str, total: int, show: bool | None = None) -> Iterator[C
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def silent_start() -> Iterator[None]:
+    """Keep TensorFlow's start-up notes, which no setting silences, off standard error. Exceptions pass."""
+    sys.stderr.flush()
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

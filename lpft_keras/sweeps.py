@@ -1,6 +1,7 @@
 """Many runs: the cross product of tasks, methods, backbones, head scales and seeds, here or on a cluster."""
 
 import logging
+import textwrap
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -237,9 +238,10 @@ def read_sweep(path: str | Path) -> dict[str, Any]:
     given = read_toml(path)
     known = {*_CROSSED, *_SETTINGS, "data_dir", "output_dir", "overwrite", "workers", "engine"}
     found: dict[str, Any] = {}
-    for key, value in given.items():
+    for flag, value in given.items():
+        key = flag.replace("-", "_")
         if key not in known:
-            raise unknown_name(f"key in {path}", key, known)
+            raise unknown_name(f"key in {path}", flag, known)
         found[_CROSSED.get(key, key)] = value
     for key in ("data_dir", "output_dir"):
         if key in found:
@@ -264,7 +266,7 @@ def as_list(values: Any, name: str) -> list[Any]:
 
 def _in_a_word(outcome: RunResult | Failure) -> str:
     if isinstance(outcome, Failure):
-        return f"failed: {outcome.error}"
+        return f"failed: {textwrap.shorten(outcome.error, 70, placeholder=' ...')}"
     split = "test" if "test" in outcome.metrics else "validation"
     metric = outcome.config["metric"]
     return f"done, {split} {metric.replace('_', ' ')} {outcome.metrics[split][metric]:.3f}"

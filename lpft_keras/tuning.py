@@ -229,4 +229,5 @@ def _write(folder: Path, choices: Sequence[Choice], seeds: Sequence[int]) -> Non
     """Write the table of choices beside a method's runs."""
     rows = [asdict(choice) for choice in choices]
     write_csv(folder / "tuning.csv", rows[0], rows)
+    log.info("wrote %s", folder / "tuning.csv")
     write_json(folder / "tuning.json", {"tuning_seeds": list(seeds), "choices": rows})

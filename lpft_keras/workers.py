@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import joblib
 from filelock import FileLock, Timeout
 
 from lpft_keras.errors import InputError, first_line
+from lpft_keras.progress import silent_start
 from lpft_keras.tasks import Task, TaskData
 
 if TYPE_CHECKING:
@@ -107,7 +109,8 @@ def perform_request(request: Request, data: TaskData | None = None) -> "RunResul
     with _ALONE, joblib.parallel_config("sequential"):
         try:
             _prepare_process(request)
-            from lpft_keras.experiment import perform
+            with silent_start() if request.backend else nullcontext():
+                from lpft_keras.experiment import perform
             from lpft_keras.settings import RunSettings
             from lpft_keras.tasks import load_task
 

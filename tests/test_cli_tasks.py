@@ -46,7 +46,9 @@ def test_without_test_rows_the_validation_rows_are_reported_as_such(folder, caps
     assert "test" not in shown.out
     assert "has no test rows" in shown.err
     assert main(["calibrate", "runs"]) == 2
-    assert "unknown split" in capsys.readouterr().err
+    assert "has no test rows to measure on; name some in its task" in capsys.readouterr().err
+    assert main(["representation", "runs"]) == 0
+    assert "validation rows" in capsys.readouterr().out
 
 
 def test_a_first_look(folder, capsys):
@@ -133,6 +135,7 @@ def test_tuning_prints_what_was_chosen_and_the_table(folder, capsys):
             "no field 'thrid'; found first, second",
         ),
         (["run", "--train", "rows.xls"], "no train file"),
+        (["run", "rows.csv"], "rows.csv holds rows, which a task of your own names: --train rows.csv"),
         (["run", "mine.tml"], "unknown task 'mine.tml'"),
         (["run", "--train", "rows.csv", "--metric", "acuracy"], "did you mean 'accuracy'"),
         (["run", "--train", "rows.csv", *OWN, "--metric", "f1", "--backbone", "tiny"], "'f1' is that of the positive"),

@@ -337,7 +337,7 @@ def test_a_sweep_may_be_a_file(tmp_path, own_rows):
     path = tmp_path / "sweep.toml"
     path.write_text(
         'task = ["demo", "mine.toml"]\nmethod = ["lp", "ft"]\nseed = [1, 2]\nbackbone = "tiny"\nepochs = 1\n'
-        'head_scale = 2.0\ndata_dir = "rows"\nworkers = 2\nengine = "ray"\n'
+        'head-scale = 2.0\ndata_dir = "rows"\nworkers = 2\nengine = "ray"\n'
     )
     assert read_sweep(path) == {
         "tasks": ["demo", tmp_path / "mine.toml"],

@@ -5,8 +5,9 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from lpft_keras.cli.parser import add_task_arguments, asked_task, own_task_arguments, silent_start
+from lpft_keras.cli.parser import add_task_arguments, asked_task, own_task_arguments
 from lpft_keras.errors import InputError
+from lpft_keras.progress import silent_start
 
 if TYPE_CHECKING:
     from lpft_keras.models.backbones import TextBackbone
@@ -72,8 +73,8 @@ def _backbone(asked: str | None, default: str) -> "TextBackbone | None":
 
     try:
         return load_backbone(f"random:{(asked or default).removeprefix('random:')}")
-    except InputError as error:
+    except InputError:
         if asked is not None:
             raise
-        log.info("no token lengths, since the task's backbone is not at hand (%s); name one (--backbone)", error)
+        log.info("no token lengths: the task's backbone, %s, is not at hand; name one that is (--backbone)", default)
         return None

@@ -1,10 +1,7 @@
 """A parser whose errors are one line, and arguments that several commands share."""
 
 import argparse
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lpft_keras.errors import InputError, unknown_name
@@ -198,17 +195,3 @@ def asked_methods(parsed: argparse.Namespace, every: Sequence[str], default: Seq
     for method in methods:
         get_method(method)
     return methods
-
-
-@contextmanager
-def silent_start() -> Iterator[None]:
-    """Keep TensorFlow's start-up notes, which no setting silences, off standard error. Exceptions pass."""
-    sys.stderr.flush()
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

@@ -94,7 +94,7 @@ def add_representation(commands) -> None:
         "representation", help="how far features moved and how well they separate", allow_abbrev=False
     )
     command.add_argument("runs", nargs="+", metavar="RUN_DIRECTORY", help="finished runs")
-    command.add_argument("--split", default="test", metavar="S", help="the rows measured (default: test)")
+    command.add_argument("--split", metavar="S", help="the rows measured (default: test, or validation without any)")
     command.add_argument(
         "--ridge",
         type=float,
@@ -111,8 +111,9 @@ def _representation(parsed: argparse.Namespace) -> int:
     from lpft_keras.tables import print_representation
 
     runs = _runs_of_one_task(parsed.runs)
+    split = parsed.split or ("test" if all("test" in result.metrics for result in runs) else "validation")
     kinds = [
-        (name, [represent(result, parsed.split, ridge=parsed.ridge) for result in members])
+        (name, [represent(result, split, ridge=parsed.ridge) for result in members])
         for name, members in groups(runs).items()
     ]
     if parsed.json:
@@ -120,7 +121,7 @@ def _representation(parsed: argparse.Namespace) -> int:
             for one in measured:
                 print(as_json(one.as_dict()))
     else:
-        print_representation(kinds, _title(runs, parsed.split), parsed.ridge)
+        print_representation(kinds, _title(runs, split), parsed.ridge)
     return 0
 
 

@@ -12,11 +12,11 @@ from lpft_keras.cli.parser import (
     add_training_arguments,
     asked_methods,
     asked_task,
-    silent_start,
     split_options,
 )
 from lpft_keras.errors import InputError
 from lpft_keras.methods import HEAD_SCALES, METHODS, fine_tuning
+from lpft_keras.progress import silent_start
 
 _FINE_TUNING = [name for name in METHODS if fine_tuning(name)]
 

@@ -14,11 +14,11 @@ from lpft_keras.cli.parser import (
     asked_methods,
     asked_task,
     own_task_arguments,
-    silent_start,
     split_options,
 )
 from lpft_keras.errors import InputError
 from lpft_keras.methods import EVALUATION_SEEDS, METHODS, TUNING_SEEDS
+from lpft_keras.progress import silent_start
 
 
 def add_sweep(commands) -> None:

@@ -100,6 +100,10 @@ def score_run(result: RunResult, scaling: str = "temperature", split: str = "tes
         InputError: The scaling or split is unknown, or the validation rows can't fit the scaling.
     """
     predictions = result.predictions
+    if split == "test" and split not in predictions:
+        raise InputError(
+            f"{result.directory} has no test rows to measure on; name some in its task (test) and run again"
+        )
     if split not in predictions:
         raise unknown_name(f"split of {result.directory}", split, predictions)
     if split == "validation":

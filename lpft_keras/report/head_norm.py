@@ -42,7 +42,7 @@ def head_norm_points(results: Sequence[RunResult], split: str = "test") -> list[
 
     Args:
         results: Runs of one task and backbone with several head scales; methods without fine-tuning are left out.
-        split: The rows whose features are compared.
+        split: The rows whose features are compared; the validation rows where a run has no others.
 
     Returns:
         One point a method and scale, scales rising.
@@ -61,7 +61,9 @@ def head_norm_points(results: Sequence[RunResult], split: str = "test") -> list[
 
 def _point(method: str, scale: float, results: Sequence[RunResult], split: str) -> HeadNormPoint:
     norms = [result.start_head_norm for result in results]
-    changes = np.array([result.metrics[split]["feature_change"] for result in results])
+    # A task without test rows is measured on its validation rows.
+    metrics = [result.metrics.get(split, result.metrics["validation"]) for result in results]
+    changes = np.array([measured["feature_change"] for measured in metrics])
     error = changes.std(ddof=1) / np.sqrt(len(changes)) if len(changes) > 1 else np.nan
     return HeadNormPoint(
         method,
@@ -70,7 +72,7 @@ def _point(method: str, scale: float, results: Sequence[RunResult], split: str) 
         float(np.mean(norms)),
         float(changes.mean()),
         float(error),
-        float(np.mean([result.metrics[split]["accuracy"] for result in results])),
+        float(np.mean([measured["accuracy"] for measured in metrics])),
     )
 
 

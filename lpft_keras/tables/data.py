@@ -23,17 +23,17 @@ def print_tasks(tasks: Sequence["Task"]) -> None:
     Args:
         tasks: The tasks.
     """
-    from lpft_keras.tasks.sources import official_files
-
-    table = Table(box=box.SIMPLE_HEAVY, pad_edge=False)
-    for name in ("task", "labels", "text", "metric", "where from"):
-        table.add_column(name, overflow="fold")
+    table = Table(box=box.SIMPLE_HEAVY, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("task", "classes", "metric", "TensorFlow Datasets", "files below --data-dir"):
+        table.add_column(name, justify="right" if name == "classes" else "left", no_wrap=True)
     for task in tasks:
-        sources = [f"TFDS {task.tfds}"] if task.tfds else []
-        sources += [f"--data-dir: {official_files(task)}"] if task.files else ["generated"]
-        cells = (task.name, "\n".join(task.labels), "\n".join(task.template), task.metric, "\n".join(sources))
-        table.add_row(*map(escape, cells))
-    Console().print(table)
+        train = task.files.get("train", "generated")
+        first = train if isinstance(train, str) else train[0]
+        files = f"{first}, ..." if task.files else first
+        table.add_row(*map(escape, (task.name, str(len(task.labels)), task.metric, task.tfds or "", files)))
+    console = Console()
+    console.width = max(console.width, 100)
+    console.print(table)
 
 
 def print_overview(task: str, found: "Overview") -> None:

@@ -35,7 +35,12 @@ def get_task(task: str | Path | Task) -> Task:
         return task
     if str(task).endswith(".toml"):
         return read_toml(task)
-    if task not in TASKS:
+    if str(task) not in TASKS and Path(task).is_file():
+        raise InputError(
+            f"{task} holds rows, which a task of your own names: --train {task} --text COLUMN --label COLUMN "
+            "(own_task), or a TOML file"
+        )
+    if str(task) not in TASKS:
         raise unknown_name("task", str(task), [*TASKS, "a file of your own (my-task.toml)"])
     return TASKS[str(task)]
 

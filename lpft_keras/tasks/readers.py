@@ -119,7 +119,7 @@ def _header(path: Path, values: Sequence[str], rename: Mapping[str, str], delimi
     if len(header) == 1 and any(other in header[0] for other in {",", ";", "\t", "|"} - {delimiter}):
         raise InputError(
             f"{path} has the one column {header[0][:60]!r} when read by {_spoken(delimiter)}; name what parts its "
-            "columns (delimiter)"
+            "columns (delimiter, --delimiter)"
         )
     return header
 

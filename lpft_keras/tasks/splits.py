@@ -177,7 +177,8 @@ def _column(name: str, row: Row) -> Any:
     if value is None:
         if name in row.fields:
             raise InputError(f"{row.place}: field {name!r} is missing (null); fill it, or leave the row out")
-        raise InputError(f"{row.place}: no field {name!r}; found {', '.join(row.fields) or 'none'}")
+        found = ", ".join(row.fields) or "none"
+        raise InputError(f"{row.place}: no field {name!r}; found {found} (text and label say which columns are meant)")
     return value
 
 

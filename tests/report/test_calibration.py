@@ -13,7 +13,10 @@ def test_a_run_is_scaled_by_its_validation_rows(swept):
     for split in ("test", "ood"):
         scored = score_run(result, split=split)
         logits, labels = (result.predictions[split][part] for part in ("logits", "labels"))
-        t = result.summary["temperature"]
+        validation = result.predictions["validation"]
+        fitted = calibration.TemperatureScaling().fit(validation["logits"], validation["labels"])
+        t = fitted.temperature_
+        assert result.summary["temperature"] == (t if fitted.finite_ else 1)
         measures = scored.measures()
         before, after = (reference.softmax(logits.astype(float) / scale) for scale in (1, t))
         assert scored.temperature == t
