@@ -1,7 +1,7 @@
 """From texts to token ids: cut, truncate, join, pad. NumPy in the end, the same on every backend."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -131,21 +131,24 @@ def encode_chunks(backbone: "TextBackbone", texts: Iterable[tuple[str, ...]], ma
     cut = cutter(backbone.preprocessor.tokenizer)
     takes_segments = "segment_ids" in backbone.model.input
 
-    def cut_pairs(chunk: list[tuple[str, ...]]) -> list[tuple[list[int], list[int] | None]]:
-        seconds = iter(cut([row[1] for row in chunk if len(row) == 2]))
-        first = cut([row[0] for row in chunk])
-        return [(a, next(seconds) if len(row) == 2 else None) for row, a in zip(chunk, first, strict=True)]
+    def cut_both(chunk: list[tuple[str, ...]]) -> tuple[Iterable[list[int]], Iterator[list[int]]]:
+        return cut([row[0] for row in chunk]), iter(cut([row[1] for row in chunk if len(row) == 2]))
 
     def parts() -> Iterator[Tokens]:
-        # The next chunk is cut, outside of Python, while this one is packed.
+        # While a chunk is cut, outside of Python, the next one is read and the one before is packed.
         with ThreadPoolExecutor(1) as thread:
             chunks = _chunks(texts)
-            cutting: Future | None = thread.submit(cut_pairs, next(chunks, []))
-            while cutting is not None:
-                rows, chunk = cutting.result(), next(chunks, None)
-                cutting = None if chunk is None else thread.submit(cut_pairs, chunk)
-                tokens = _packed(rows, packer, max_length)
+            chunk: list[tuple[str, ...]] | None = next(chunks, [])
+            cutting = thread.submit(cut_both, chunk or [])
+            while chunk is not None:
+                following = next(chunks, None)
+                first, second = cutting.result()
+                if following is not None:
+                    cutting = thread.submit(cut_both, following)
+                pairs = [(a, next(second) if len(row) == 2 else None) for row, a in zip(chunk, first, strict=True)]
+                tokens = _packed(pairs, packer, max_length)
                 yield tokens if takes_segments else replace(tokens, second=None)
+                chunk = following
 
     return parts()
 

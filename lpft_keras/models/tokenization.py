@@ -7,7 +7,8 @@ apart. So word pieces and RoBERTa's byte pairs are cut by a `tokenizers.Tokenize
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,19 @@ def rust_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer) -> tokenizers.Toke
     return None
 
 
-def cutter(tokenizer: keras_hub.tokenizers.Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+def cutter(tokenizer: keras_hub.tokenizers.Tokenizer) -> Callable[[Sequence[str]], Iterable[list[int]]]:
     """Return what cuts texts into token ids, without special tokens, the same on every backend.
 
     Args:
         tokenizer: A KerasHub tokenizer.
 
     Returns:
-        A function from texts of valid Unicode to one list of ids each; empty texts give none.
+        A function from texts of valid Unicode to one list of ids each, to be looked at once; empty texts give none.
     """
     twin = rust_tokenizer(tokenizer)
     if twin is not None:
-        return lambda texts: [part.ids for part in twin.encode_batch_fast(texts, add_special_tokens=False)]
+        # Ids become Python's when they are looked at, so that another thread may cut meanwhile.
+        return lambda texts: map(attrgetter("ids"), twin.encode_batch_fast(texts, add_special_tokens=False))
 
     def cut(texts: Sequence[str]) -> list[list[int]]:
         rows = tokenizer(texts) if texts else []
