@@ -23,14 +23,14 @@ from pathlib import Path
 LENGTH = 128
 
 
-def write_rows(path: Path, rows: int) -> None:
-    """Write sentences of the demo's grammar, three a row, which is some 25 words."""
+def write_rows(path: Path, rows: int, each: int) -> None:
+    """Write sentences of the demo's grammar, of some eight words, so many a row."""
     import numpy as np
 
     from lpft_keras.tasks.grammar import demo_rows
 
     sentences = [text for split in ("train", "test", "ood") for pair in demo_rows(split) for text in pair[:2]]
-    chosen = np.random.default_rng(0).integers(0, len(sentences), (rows, 3))
+    chosen = np.random.default_rng(0).integers(0, len(sentences), (rows, each))
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
@@ -93,6 +93,7 @@ def ours(path: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--sentences", type=int, default=3, help="sentences a row (default: 3, some 30 tokens)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--side", choices=("raw", "ours"), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -102,7 +103,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
-        write_rows(path, options.rows)
+        write_rows(path, options.rows, options.sentences)
         found: dict[str, list[dict]] = {"raw": [], "ours": []}
         for _ in range(options.repeats):
             for side in found:
@@ -111,7 +112,8 @@ def main() -> None:
                 found[side].append(json.loads(done.stdout.splitlines()[-1]))
     median = {side: statistics.median(one["seconds"] for one in runs) for side, runs in found.items()}
     read = statistics.median(one["read"] for one in found["ours"])
-    print(f"rows: {options.rows:,}, {path.name} to int32 [rows, {LENGTH}]; medians of {options.repeats}")
+    what = f"{options.rows:,} rows of {options.sentences} sentences"
+    print(f"{what}, {path.name} to int32 [rows, {LENGTH}]; medians of {options.repeats}")
     print(f"raw tokenizer: {median['raw']:.1f} s, {options.rows / median['raw']:,.0f} rows a second")
     print(
         f"ours: {median['ours']:.1f} s ({read:.1f} s of it reading), {options.rows / median['ours']:,.0f} rows a second"
