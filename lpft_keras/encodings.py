@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +83,7 @@ def _make(
         write_rows(path.with_suffix(".npy"), parts(), (len(split), max_length), np.dtype(np.int32))
     arrays = {field: np.concatenate(values) for field, values in small.items()}
     write_arrays(path, {**arrays, "sha256": np.array(file_sha256(path.with_suffix(".npy")))})
-    tokens = _read(path)
-    assert tokens is not None, "what was just written is whole"
-    return tokens
+    return _mapped(path, arrays)
 
 
 def _read(path: Path) -> Tokens | None:
@@ -93,7 +92,11 @@ def _read(path: Path) -> Tokens | None:
     try:
         if arrays is None or str(arrays["sha256"]) != file_sha256(path.with_suffix(".npy")):
             return None
-        ids = np.load(path.with_suffix(".npy"), mmap_mode="r")
-        return Tokens(ids, arrays["lengths"], arrays["truncated"], arrays.get("second"))
+        return _mapped(path, arrays)
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _mapped(path: Path, arrays: Mapping[str, np.ndarray]) -> Tokens:
+    ids = np.load(path.with_suffix(".npy"), mmap_mode="r")
+    return Tokens(ids, arrays["lengths"], arrays["truncated"], arrays.get("second"))
