@@ -11,7 +11,7 @@ from typing import Any
 from lpft_keras.arrays import real_number
 from lpft_keras.errors import InputError
 from lpft_keras.methods import EVALUATION_SEEDS, TUNING_SEEDS, default_rates
-from lpft_keras.report.results_table import mean_and_deviation
+from lpft_keras.report.cells import mean_and_deviation
 from lpft_keras.results import RunResult
 from lpft_keras.storage import read_json, write_csv, write_json
 from lpft_keras.sweeps import SweepResult, as_list, perform_all, plan

@@ -4,7 +4,7 @@ from lpft_keras.report.calibration import Scored, plot_scored, score_file, score
 from lpft_keras.report.differences import Difference, difference_table, paired_differences
 from lpft_keras.report.groups import groups
 from lpft_keras.report.head_norm import HeadNormPoint, head_norm_points, plot_head_norm, trends
-from lpft_keras.report.published import published
+from lpft_keras.report.published import Published, published
 from lpft_keras.report.rendering import ResultTable, as_csv, as_latex, as_markdown
 from lpft_keras.report.representation import Represented, represent
 from lpft_keras.report.results_table import result_tables
@@ -12,6 +12,7 @@ from lpft_keras.report.results_table import result_tables
 __all__ = [
     "Difference",
     "HeadNormPoint",
+    "Published",
     "Represented",
     "ResultTable",
     "Scored",

@@ -10,18 +10,16 @@ import numpy as np
 from lpft_keras.calibration.bootstrap import Interval, check_bootstrap, percentile_interval
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.report.groups import groups_by_task
-from lpft_keras.report.rendering import ResultTable
-from lpft_keras.report.resampling import RESAMPLED, resampled
-from lpft_keras.report.results_table import (
+from lpft_keras.report.in_print import (
     method_in_print,
     metrics_in_print,
     number_in_print,
-    own_metric,
-    reported_splits,
-    runs_of,
     task_in_print,
     title_in_print,
 )
+from lpft_keras.report.rendering import ResultTable
+from lpft_keras.report.resampling import RESAMPLED, resampled
+from lpft_keras.report.results_table import own_metric, reported_splits, runs_of
 from lpft_keras.results import RunResult
 
 log = logging.getLogger(__name__)

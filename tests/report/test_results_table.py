@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lpft_keras.errors import InputError
-from lpft_keras.report import as_csv, as_latex, as_markdown, published, result_tables
+from lpft_keras.report import Published, as_csv, as_latex, as_markdown, published, result_tables
 from lpft_keras.results import RunResult
 from lpft_keras.storage import read_json, write_json
 from tests.report.runs import answers, write_run
@@ -77,8 +77,10 @@ def test_a_task_with_shifted_sets_has_its_own_table(write):
     assert table.rows == (
         ("LP", "80.00", "40.00", "70.00"),
         ("paper (RoBERTa-base)", "83.04±0.01", "42.69±0.05", "56.81±0.11"),
+        ("difference (s.d.)", "-304.0", "-53.8", "+119.9"),
         ("LoRA", "80.00", "40.00", "70.00"),
         ("paper (RoBERTa-base)", "86.05±2.16", "46.70±1.68", "72.88±1.84"),
+        ("difference (s.d.)", "-2.8", "-4.0", "-1.6"),
     )
     assert table.notes[0] == "one seed each, so no standard deviation"
     assert table.notes[1].endswith("RoBERTa-base, 5 seeds: another backbone than minilm")
@@ -92,8 +94,10 @@ def test_several_backbones_are_named_in_front(write):
     assert table.rows == (
         ("minilm", "cb", "80.00"),
         ("", "paper (RoBERTa-base)", "81.43±3.91"),
+        ("", "difference (s.d.)", "-0.4"),
         ("roberta_base_en", "cb", "85.00"),
         ("", "paper (RoBERTa-base)", "81.43±3.91"),
+        ("", "difference (s.d.)", "+0.9"),
     )
     assert table.notes[1].endswith(": another backbone than minilm")
     (own,) = result_tables(runs[1:], paper=True)
@@ -109,12 +113,12 @@ def test_seeds_are_counted_where_cells_differ(write):
     runs += [write("rte", "ft", seed, 80) for seed in (1, 2)]
     (table,) = result_tables(runs, paper=True)
     assert table.columns == ("task", "FT", "LoRA", "seeds")
-    assert [row[-1] for row in table.rows] == ["3/2", "", "2", ""]
+    assert [row[-1] for row in table.rows] == ["3/2", "", "", "2", "", ""]
     assert table.notes[0] == "mean ± standard deviation over the seeds"
     # The paper's value of a method that was not run stands alone.
     lone = next(r for r in table.records if (r["task"], r["method"]) == ("rte", "lora"))
     assert (lone["runs"], lone["paper"], np.isnan(lone["mean"])) == (0, 0.7285, True)
-    assert as_csv([table]).splitlines()[4] == "rte,minilm,test,lora,accuracy,,,0,0.7285,0.0141"
+    assert as_csv([table]).splitlines()[4] == "rte,minilm,test,lora,accuracy,,,0,0.7285,0.0141,8,"
 
 
 def test_each_tasks_own_metric_is_named(write):
@@ -123,9 +127,31 @@ def test_each_tasks_own_metric_is_named(write):
     assert table.title == "minilm: accuracy (%), or the metric (%) that a row names"
     assert table.rows[0] == ("cb", "70.00")
     # 40 of 50 right in each class: (40 * 40 - 10 * 10) / 50**2
-    assert table.rows[2:] == (("cola (matthews_correlation)", "60.00"), ("paper (RoBERTa-base)", "58.75±1.70"))
+    own, theirs = table.rows[3:5]
+    assert (own, theirs) == (("cola (matthews_correlation)", "60.00"), ("paper (RoBERTa-base)", "58.75±1.70"))
     (asked,) = result_tables(runs, "accuracy", paper=True)
-    assert asked.rows == (("cb", "70.00"), ("paper (RoBERTa-base)", "81.43±3.91"), ("cola", "80.00"))
+    assert [row for row in asked.rows if "difference" not in row[0]] == [
+        ("cb", "70.00"),
+        ("paper (RoBERTa-base)", "81.43±3.91"),
+        ("cola", "80.00"),
+    ]
+
+
+def test_the_difference_is_in_standard_deviations_of_both(write):
+    # CB, FT: the paper has 81.43±3.91. Ours: 80 and 84, mean 82, deviation sqrt(8).
+    (table,) = result_tables([write("cb", "ft", seed, right) for seed, right in ((1, 80), (2, 84))], paper=True)
+    expected = 0.57 / np.sqrt(8 + 3.91**2)
+    assert table.records[0]["difference_in_std"] == pytest.approx(expected)
+    assert table.rows[-1] == ("difference (s.d.)", f"{expected:+.1f}")
+    assert table.records[0]["paper_table"] == 8
+    # A collapsed classifier and one seed: no deviation at all to divide by.
+    (table,) = result_tables([write("wsc", "ft", 1, 80)], paper=True)
+    assert np.isnan(table.records[0]["difference_in_std"])
+    assert [row[0] for row in table.rows] == ["wsc", "paper (RoBERTa-base)"]
+
+
+def test_a_task_is_selected_by_one_metric(write):
+    runs = [write("cola", "ft", 1, 80, metric="matthews_correlation"), write("cb", "ft", 1, 70)]
     other = write("cb", "ft", 2, 70, metric="macro_f1")
     with pytest.raises(InputError, match=r"was selected by accuracy, .*seed_2 by macro_f1; name the metric"):
         result_tables([*runs, other])
@@ -216,10 +242,10 @@ def test_latex_and_markdown_hold_the_same_numbers(write):
 
 
 def test_published_numbers_are_the_papers():
-    assert published("cb", "test", "lp-ft", "accuracy") == (0.8464, 0.024)
-    assert published("amazon", "sst5", "lp-ft", "accuracy") == (0.7378, 0.0105)
-    assert published("pubmed", "test", "lora", "accuracy") == (0.8713, 0.0009)
-    assert published("cola", "test", "ft", "matthews_correlation") == (0.5875, 0.017)
+    assert published("cb", "test", "lp-ft", "accuracy") == Published(8, 0.8464, 0.024)
+    assert published("amazon", "sst5", "lp-ft", "accuracy") == Published(10, 0.7378, 0.0105)
+    assert published("pubmed", "test", "lora", "accuracy") == Published(16, 0.8713, 0.0009)
+    assert published("cola", "test", "ft", "matthews_correlation") == Published(8, 0.5875, 0.017)
     for other in (("cola", "test", "ft", "accuracy"), ("cb", "validation", "ft", "accuracy")):
         assert published(*other) is None
     assert published("demo", "test", "ft", "accuracy") is published("cb", "test", "ft x10", "accuracy") is None
