@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lpft_keras.estimator import TextClassifier
     from lpft_keras.experiment import run
     from lpft_keras.kernels import KernelResult, run_ntk
+    from lpft_keras.reproduction import Reproduction, reproduce
     from lpft_keras.results import RunResult
     from lpft_keras.sweeps import SweepResult, sweep
     from lpft_keras.tasks import Task, own_task
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "InputError",
     "KernelResult",
+    "Reproduction",
     "RunResult",
     "SweepResult",
     "Task",
@@ -28,6 +30,7 @@ __all__ = [
     "TuningResult",
     "__version__",
     "own_task",
+    "reproduce",
     "run",
     "run_ntk",
     "sweep",
@@ -37,12 +40,14 @@ __all__ = [
 _HOMES = {
     "InputError": "lpft_keras.errors",
     "KernelResult": "lpft_keras.kernels",
+    "Reproduction": "lpft_keras.reproduction",
     "RunResult": "lpft_keras.results",
     "SweepResult": "lpft_keras.sweeps",
     "Task": "lpft_keras.tasks",
     "TextClassifier": "lpft_keras.estimator",
     "TuningResult": "lpft_keras.tuning",
     "own_task": "lpft_keras.tasks",
+    "reproduce": "lpft_keras.reproduction",
     "run": "lpft_keras.experiment",
     "run_ntk": "lpft_keras.kernels",
     "sweep": "lpft_keras.sweeps",
@@ -60,6 +65,7 @@ _ROOMS = (
     "ntk",
     "report",
     "representation",
+    "reproduction",
     "tasks",
 )
 _NEED_KERAS = {
@@ -73,6 +79,7 @@ _NEED_KERAS = {
         "metrics",
         "models",
         "ntk",
+        "reproduction",
         "sweeps",
         "tuning",
     )

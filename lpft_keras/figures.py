@@ -10,6 +10,12 @@ from lpft_keras.storage import write_atomically
 
 _FORMATS = ("png", "svg", "pdf")
 
+METHOD_COLOURS = {"lp": "#777777", "ft": "#cc6677", "lp-ft": "#4477aa", "lora": "#ddaa33", "lp-lora": "#228833"}
+"""A colour a method, told apart by readers with any colour vision (Paul Tol's palettes)."""
+
+CLASS_COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+"""Colours of classes, likewise."""
+
 
 def new_figure(width: float, height: float) -> Any:
     """Return an empty Matplotlib figure, sizes in inches; raises as `check_figures`."""
@@ -36,3 +42,8 @@ def save_figure(figure: Any, path: str | Path) -> None:
     path = Path(path)
     check_figures(path)
     write_atomically(path, partial(figure.savefig, format=path.suffix.lstrip(".").lower()))
+
+
+def as_it_is(text: str) -> str:
+    """Return text that Matplotlib shows as it is: names are the user's, and dollar signs would begin mathematics."""
+    return text.replace("$", r"\$")

@@ -165,6 +165,7 @@ def perform_all(
     requests: Sequence[Request],
     workers: int | Sequence[str] | None = None,
     *,
+    rows: Mapping[str, TaskData] | None = None,
     on_end: Callable[[RunResult | Failure], None] | None = None,
     show_progress: bool | None = None,
 ) -> SweepResult:
@@ -173,6 +174,7 @@ def perform_all(
     Args:
         requests: The runs.
         workers: As for `sweep`, like the rest.
+        rows: Rows that are loaded already, by the name of their task.
         on_end: Called with each result or failure as it comes.
         show_progress: Whether to show a bar over the runs, where there are several.
 
@@ -190,13 +192,15 @@ def perform_all(
     sweep_name = uuid.uuid4().hex
     requests = [replace(request, sweep=sweep_name) for request in requests]
 
-    rows: dict[tuple, TaskData] = {}
+    known: dict[tuple[str, Any, Any], TaskData] = {}
 
     def loaded(request: Request) -> TaskData:
+        if rows and request.task.name in rows:
+            return rows[request.task.name]
         key = request.task.name, request.data_dir, request.settings["limit"]
-        if key not in rows:
-            rows[key] = load_task(request.task, request.data_dir, request.settings["limit"])
-        return rows[key]
+        if key not in known:
+            known[key] = load_task(request.task, request.data_dir, request.settings["limit"])
+        return known[key]
 
     for request in requests:
         loaded(request)

@@ -103,7 +103,10 @@ def asked_task(parsed: argparse.Namespace, named: str | None) -> "Task":
 
 
 def add_model_arguments(
-    parser: argparse.ArgumentParser, default_method: str = "lp-ft", several_backbones: bool = False
+    parser: argparse.ArgumentParser,
+    default_method: str = "lp-ft",
+    several_backbones: bool = False,
+    default_seed: str = "1001",
 ) -> None:
     """Add what says which model on which rows."""
     parser.add_argument(
@@ -120,7 +123,9 @@ def add_model_arguments(
         + ("; may be repeated" if several_backbones else ""),
     )
     parser.add_argument("--data-dir", metavar="D", help="folder with the official files (default: TensorFlow Datasets)")
-    parser.add_argument("--seed", action="append", type=int, metavar="S", help="may be repeated (default: 1001)")
+    parser.add_argument(
+        "--seed", action="append", type=int, metavar="S", help=f"may be repeated (default: {default_seed})"
+    )
     parser.add_argument("--max-length", type=int, default=128, metavar="L", help="tokens a row (default: 128)")
     parser.add_argument("--limit", type=int, metavar="N", help="use only the first N rows of each split")
     parser.add_argument("--pooling", metavar="P", help="first or mean (default: the backbone's)")

@@ -69,9 +69,18 @@ def build_classifier(
     dropped = keras.layers.Dropout(dropout, name="head_dropout", dtype="float32")(features)
     classifier = keras.Model(inputs, head(dropped), name="classifier")
     rng = np.random.default_rng([seed, 1])
-    set_head(classifier, rng.normal(0, 0.02, head.kernel.shape), np.zeros(classes))
+    set_head(classifier, _draw_head(rng, *head.kernel.shape), np.zeros(classes))
     _seed_dropout(classifier, rng)
     return classifier
+
+
+def drawn_head(seed: int, features: int, classes: int) -> np.ndarray:
+    """Return the kernel of the head that `build_classifier` draws by a seed, float64 [features, classes]."""
+    return _draw_head(np.random.default_rng([seed, 1]), features, classes)
+
+
+def _draw_head(rng: np.random.Generator, features: int, classes: int) -> np.ndarray:
+    return rng.normal(0, 0.02, (features, classes))
 
 
 def _seed_dropout(model: keras.Model, rng: np.random.Generator) -> None:

@@ -124,7 +124,7 @@ def table_of(
         The table.
     """
     cells = [cell for row in rows for cell in row.cells]
-    backbones = list(dict.fromkeys(row.backbone for row in rows))
+    backbones = list(dict.fromkeys(row.backbone for row in rows if row.backbone))
     counts = {len(cell.values) for cell in cells if cell.values} if seeds else set()
 
     def line(backbone: str, names: Sequence[str], numbers: Iterable[str], own_seeds: str) -> tuple[str, ...]:

@@ -63,10 +63,10 @@ def published(
 @cache
 def _numbers() -> dict[tuple[str, str, str, str], dict[int, Published]]:
     numbers: dict[tuple[str, str, str, str], dict[int, Published]] = {}
-    with (files("lpft_keras.report") / "published.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            key = (row["task"], row["split"], row["method"], row["measure"])
-            unit = 100 if is_per_cent(row["measure"]) else 1
-            mean, deviation = (round(float(row[name] or "nan") / unit, 12) for name in ("mean", "deviation"))
-            numbers.setdefault(key, {})[int(row["table"])] = Published(int(row["table"]), mean, deviation)
+    text = (files("lpft_keras.report") / "published.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        key = (row["task"], row["split"], row["method"], row["measure"])
+        unit = 100 if is_per_cent(row["measure"]) else 1
+        mean, deviation = (round(float(row[name] or "nan") / unit, 12) for name in ("mean", "deviation"))
+        numbers.setdefault(key, {})[int(row["table"])] = Published(int(row["table"]), mean, deviation)
     return numbers

@@ -117,14 +117,14 @@ def _latex(table: ResultTable) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_escaped_latex('; '.join([table.title, *table.notes]))}}}",
+        rf"\caption{{{escaped_latex('; '.join([table.title, *table.notes]))}}}",
         rf"\begin{{tabular}}{{{'l' * table.names}{'r' * (len(table.columns) - table.names)}}}",
         r"\toprule",
-        _latex_row(map(_escaped_latex, table.columns)),
+        _latex_row(map(escaped_latex, table.columns)),
         r"\midrule",
     ]
     for row in table.rows:
-        names = [_escaped_latex(name) for name in row[: table.names]]
+        names = [escaped_latex(name) for name in row[: table.names]]
         lines.append(_latex_row([*names, *map(_latex_number, row[table.names :])]))
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
@@ -155,7 +155,8 @@ _LATEX = {
 }
 
 
-def _escaped_latex(text: str) -> str:
+def escaped_latex(text: str) -> str:
+    """Return text that LaTeX sets as it is."""
     return "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
 
 

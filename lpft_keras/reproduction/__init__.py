@@ -1,0 +1,5 @@
+"""The paper's tables and figures by name: what each needs, what that costs, and what is made of it."""
+
+from lpft_keras.reproduction.front import Reproduction, reproduce
+
+__all__ = ["Reproduction", "reproduce"]

@@ -1,0 +1,202 @@
+"""`reproduce()`: the name of a table or figure -> what is missing is run, and the exhibit made of it all."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lpft_keras.engines import check_workers
+from lpft_keras.errors import InputError
+from lpft_keras.exhibits import EXHIBITS, Exhibit, get_exhibit
+from lpft_keras.figures import check_figures
+from lpft_keras.kernels import KernelResult
+from lpft_keras.methods import get_method
+from lpft_keras.progress import progress_bar
+from lpft_keras.report import ResultTable
+from lpft_keras.reproduction.cost import estimate
+from lpft_keras.reproduction.making import Drawn, Material, make_figures, make_tables
+from lpft_keras.reproduction.work import KernelRequest, Options, all_of, needed
+from lpft_keras.reproduction.writing import write_exhibit
+from lpft_keras.sweeps import SweepResult, as_list, perform_all
+from lpft_keras.tasks import Task, TaskData, get_task, load_task
+from lpft_keras.workers import Failure
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A table or figure that was made anew.
+
+    Attributes:
+        exhibit: Which.
+        tables: The tables, of a table.
+        figures: The figures, of a figure.
+        files: What was written.
+        failures: Runs that failed, so that it is made without them.
+    """
+
+    exhibit: Exhibit
+    tables: Sequence[ResultTable] = ()
+    figures: Sequence[Drawn] = ()
+    files: Sequence[Path] = ()
+    failures: Sequence[Failure] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        records = [record for table in self.tables for record in table.records]
+        records += [record for figure in self.figures for record in figure.records]
+        return {
+            "name": self.exhibit.name,
+            "title": self.exhibit.title,
+            "files": [str(path) for path in self.files],
+            "records": records,
+            "failures": [failure.as_dict() for failure in self.failures],
+        }
+
+
+def reproduce(
+    names: str | Sequence[str],
+    tasks: str | Path | Task | Sequence[str | Path | Task] | None = None,
+    methods: str | Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    *,
+    backbone: str | None = None,
+    data_dir: str | Path | None = None,
+    output_dir: str | Path = "runs",
+    rows: int = 250,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    workers: int | Sequence[str] | None = None,
+    on_end: Callable[[Reproduction], None] | None = None,
+    show_progress: bool | None = None,
+    **settings: Any,
+) -> list[Reproduction]:
+    """Make tables and figures of the paper, with any backbone and data, beside the published numbers.
+
+    Only what is missing is run. What it will take is said before it starts.
+
+    Args:
+        names: "table8", "figure3" or several; "all" for all of them. See `lpft_keras.exhibits.EXHIBITS`.
+        tasks: Tasks instead of the paper's own, as for `lpft_keras.run`; None takes those of the paper whose data are
+            at hand.
+        methods: Only these methods.
+        seeds: Seeds instead of the paper's five.
+        backbone: Name of the backbone; None takes each task's own, the paper's RoBERTa-base.
+        data_dir: Folder with the official files; None takes TensorFlow Datasets.
+        output_dir: Where run directories live; what is made lies in `<output_dir>/paper/<backbone>`.
+        rows: Rows of train and test that a kernel is of.
+        overwrite: Do all runs and kernels anew.
+        dry_run: Say what it would take, and do nothing.
+        workers: Processes side by side, as for `lpft_keras.sweep`.
+        on_end: Called with each table or figure as it is made.
+        show_progress: Whether to show progress bars; None shows them on a terminal, but not under CI.
+        **settings: Other arguments of `lpft_keras.run`: epochs, limit, max_length, ...
+
+    Returns:
+        What was made, in the order of the names; nothing of a dry run.
+
+    Raises:
+        InputError: A name, argument or data file is wrong: at once, before any run.
+
+    Example:
+        >>> (table,) = lpft_keras.reproduce("table8", "cb", backbone="minilm", data_dir="data")
+        >>> table.tables[0].records[0]["mean"], table.files
+    """
+    exhibits = [EXHIBITS[one] for name in as_list(names, "names") for one in _named(name)]
+    exhibits = list(dict.fromkeys(exhibits))
+    check_workers(workers)
+    if any(exhibit.is_figure for exhibit in exhibits):
+        check_figures()
+    options = Options(
+        methods=None if methods in (None, "all") else as_list(methods, "methods"),
+        seeds=None if seeds is None else as_list(seeds, "seeds"),
+        backbone=backbone,
+        data_dir=data_dir,
+        output_dir=Path(output_dir),
+        rows=rows,
+        overwrite=overwrite,
+        show_progress=show_progress,
+        settings=settings,
+    )
+    for method in options.methods or ():
+        get_method(method)
+    chosen, loaded = _rows(exhibits, tasks, data_dir, settings.get("limit"))
+    works = {exhibit: needed(exhibit, chosen[exhibit], options) for exhibit in exhibits}
+    work = all_of(works.values())
+    cost = estimate(work, loaded, show_progress)
+    log.info("%s", cost.in_words())
+    if dry_run:
+        return []
+    found = (
+        perform_all(work.runs, workers, rows=loaded, show_progress=show_progress) if work.runs else SweepResult([], [])
+    )
+    computed = _computed(work.kernels, show_progress)
+    made = []
+    for exhibit in exhibits:
+        own = works[exhibit].directories()
+        material = Material(
+            backbones={task.name: options.backbone_of(task) for task in chosen[exhibit] if exhibit.layout != "rows"},
+            data={task.name: loaded[task.name] for task in chosen[exhibit] if task.name in loaded},
+            runs=[run for run in found.results if run.directory in own],
+            kernels=[kernel for kernel in computed if kernel.directory in own],
+        )
+        failures = [failure for failure in found.failures if failure.directory in own]
+        made.append(_made(exhibit, material, failures, Path(output_dir)))
+        if on_end is not None:
+            on_end(made[-1])
+    return made
+
+
+def _named(name: str) -> list[str]:
+    return list(EXHIBITS) if name == "all" else [get_exhibit(name).name]
+
+
+def _rows(
+    exhibits: Sequence[Exhibit], tasks: Any, data_dir: str | Path | None, limit: int | None
+) -> tuple[dict[Exhibit, list[Task]], dict[str, TaskData]]:
+    """Return each exhibit's tasks, and the rows of those that need them.
+
+    Tasks that were named must be at hand; of the paper's own, those that are.
+    """
+    if tasks is not None:
+        named = [get_task(task) for task in as_list(tasks, "tasks")]
+        wanted = named if any(exhibit.needs_rows for exhibit in exhibits) else []
+        return dict.fromkeys(exhibits, named), {task.name: load_task(task, data_dir, limit) for task in wanted}
+    loaded: dict[str, TaskData] = {}
+    missing: dict[str, InputError] = {}
+    for name in dict.fromkeys(task for exhibit in exhibits if exhibit.needs_rows for task in exhibit.tasks):
+        try:
+            loaded[name] = load_task(get_task(name), data_dir, limit)
+        except InputError as found:
+            missing[name] = found
+    chosen = {}
+    for exhibit in exhibits:
+        there = [task for task in exhibit.tasks if task in loaded or not exhibit.needs_rows]
+        if not there:
+            raise missing[exhibit.tasks[0]]
+        chosen[exhibit] = [get_task(task) for task in there]
+    for name, reason in missing.items():
+        log.warning("left out %s: %s", name, reason)
+    return chosen, loaded
+
+
+def _computed(kernels: Sequence[KernelRequest], show_progress: bool | None) -> list[KernelResult]:
+    """Compute kernels one after another: each takes the whole machine."""
+    computed: list[KernelResult] = []
+    several = len(kernels) > 1
+    with progress_bar("kernels", len(kernels), show_progress if several else False) as advance:
+        for kernel in kernels:
+            computed.append(kernel.compute(False if several else show_progress))
+            advance(len(computed))
+    return computed
+
+
+def _made(exhibit: Exhibit, material: Material, failures: Sequence[Failure], output_dir: Path) -> Reproduction:
+    if exhibit.methods and not (material.runs or material.kernels):
+        return Reproduction(exhibit, failures=failures)
+    tables = [] if exhibit.is_figure else make_tables(exhibit, material)
+    figures = make_figures(exhibit, material) if exhibit.is_figure else []
+    files = write_exhibit(output_dir / "paper", exhibit, list(material.backbones.values()), tables, figures)
+    return Reproduction(exhibit, tables, figures, files, failures)

@@ -1,0 +1,208 @@
+"""Finished runs and kernels in, the paper's tables and figures out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lpft_keras.exhibits import Exhibit
+from lpft_keras.figures import as_it_is
+from lpft_keras.kernels import KernelResult
+from lpft_keras.models.classifier import drawn_head, get_head
+from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
+from lpft_keras.ntk.statistics import singular_values, trace_norms
+from lpft_keras.report import (
+    ResultTable,
+    calibration_table,
+    feature_change_table,
+    feature_map,
+    head_norm_points,
+    head_norm_table,
+    kernel_table,
+    norm_paths,
+    plot_feature_map,
+    plot_head_norm,
+    plot_norm_paths,
+    rates_table,
+    representation_table,
+    result_tables,
+    rows_table,
+)
+from lpft_keras.report.feature_map import Moved
+from lpft_keras.report.groups import groups_by_task
+from lpft_keras.report.in_print import method_in_print
+from lpft_keras.report.results_table import reported_splits
+from lpft_keras.results import RunResult
+from lpft_keras.tasks import TaskData
+
+
+@dataclass(frozen=True)
+class Material:
+    """What an exhibit is made of.
+
+    Attributes:
+        backbones: Name of the backbone by that of the task.
+        data: The rows by the name of their task; empty where they are not needed.
+        runs: Finished runs.
+        kernels: Computed kernels.
+    """
+
+    backbones: Mapping[str, str]
+    data: Mapping[str, TaskData] = field(default_factory=dict)
+    runs: Sequence[RunResult] = ()
+    kernels: Sequence[KernelResult] = ()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure.
+
+    Attributes:
+        place: What tells it from others of the exhibit: task, and rows where there are several kinds.
+        figure: The Matplotlib figure.
+        caption: What it shows.
+        records: The numbers it shows, one mapping a point, all with the same keys.
+    """
+
+    place: tuple[str, ...]
+    figure: Any
+    caption: str
+    records: tuple[dict[str, Any], ...]
+
+
+def make_tables(exhibit: Exhibit, material: Material) -> list[ResultTable]:
+    """Return the tables of an exhibit.
+
+    Args:
+        exhibit: A table.
+        material: What it is made of.
+
+    Returns:
+        One table, or one of each kind of task.
+    """
+    tables = exhibit.tables
+    if exhibit.layout == "rates":
+        return [rates_table(list(material.backbones.items()), tables)]
+    if exhibit.layout == "rows":
+        return [rows_table(material.data, tables)]
+    if exhibit.layout == "kernels":
+        return [kernel_table([one.summary for one in material.kernels], tables)]
+    if exhibit.layout == "results":
+        return result_tables(material.runs, paper=True)
+    makers: dict[str, Callable[..., ResultTable]] = {
+        "representation": representation_table,
+        "calibration": calibration_table,
+        "feature_change": feature_change_table,
+        "head_norm": head_norm_table,
+    }
+    return [makers[exhibit.layout](material.runs, tables)]
+
+
+def make_figures(exhibit: Exhibit, material: Material) -> list[Drawn]:
+    """Return the figures of an exhibit, one a task and backbone, and one a set of rows where it has several.
+
+    Args:
+        exhibit: A figure.
+        material: What it is made of.
+
+    Returns:
+        The figures.
+
+    Raises:
+        InputError: Matplotlib is not installed.
+    """
+    if exhibit.kernels:
+        by_task: dict[tuple[str, str], list[KernelResult]] = {}
+        for kernel in material.kernels:
+            by_task.setdefault((kernel.summary["task"], kernel.summary["backbone"]), []).append(kernel)
+        draw = {"singular_values": _singular_values, "trace_norms": _trace_norms}[exhibit.layout]
+        return [draw(exhibit, *kind, found) for kind, found in by_task.items()]
+    kinds = groups_by_task(material.runs)
+    if exhibit.layout == "head_scale":
+        return [one for kind, found in kinds.items() for one in _head_scales(exhibit, *kind, found)]
+    draw_runs = {"norm_paths": _norm_paths, "feature_map": _feature_map}[exhibit.layout]
+    return [draw_runs(exhibit, *kind, found) for kind, found in kinds.items()]
+
+
+def _of(task: str, backbone: str, *said: str) -> str:
+    return as_it_is(", ".join([f"{task} on {backbone}", *said]))
+
+
+def _norm_paths(exhibit: Exhibit, task: str, backbone: str, found: Mapping[str, Sequence[RunResult]]) -> Drawn:
+    figure = plot_norm_paths(found, _of(task, backbone))
+    caption = (
+        "Norm of the head and training accuracy along LP's iterations and fine-tuning's epochs, and norms at the end."
+    )
+    return Drawn((task,), figure, caption, tuple(norm_paths(found)))
+
+
+def _feature_map(exhibit: Exhibit, task: str, backbone: str, found: Mapping[str, Sequence[RunResult]]) -> Drawn:
+    first = {method: members[0] for method, members in found.items()}
+    one = next(iter(first.values()))
+    split = reported_splits([one])[0]
+    moved = {}
+    for method, run in first.items():
+        kernel = get_head(run.model())[0]
+        drawn = drawn_head(run.summary["seed"], *kernel.shape)
+        moved[method] = Moved(run.features[split], kernel.T, drawn.T)
+    points = feature_map(one.pretrained_features[split], moved, one.predictions[split]["labels"])
+    said = f"{split} rows, seed {one.summary['seed']}"
+    figure = plot_feature_map(points, one.config["labels"], _of(task, backbone, said))
+    caption = f"t-SNE of the features of the {split} rows and of the head's rows, before and after training."
+    return Drawn((task,), figure, caption, tuple(points))
+
+
+def _head_scales(exhibit: Exhibit, task: str, backbone: str, found: Mapping[str, Sequence[RunResult]]) -> list[Drawn]:
+    runs = [run for members in found.values() for run in members]
+    there = reported_splits(runs)
+    splits = [split for split in exhibit.splits if split in there] or there[:1]
+    drawn = []
+    for split in splits:
+        points = head_norm_points(runs, split)
+        figure = plot_head_norm(points, _of(task, backbone, f"{split} rows"))
+        caption = (
+            f"Feature change of the {split} rows in fine-tuning against what the head was multiplied by before, and "
+            "against its norm then; bands are standard errors."
+        )
+        drawn.append(Drawn((task, *([split] if len(splits) > 1 else [])), figure, caption, tuple(map(vars, points))))
+    return drawn
+
+
+def _parts(kernels: Sequence[KernelResult]) -> dict[str, np.ndarray]:
+    """Return P, which all share, and each method's F on the training rows, of the first seed."""
+    first: dict[str, KernelResult] = {}
+    for kernel in kernels:
+        first.setdefault(kernel.summary["method"], kernel)
+    trained = {method: kernel.kernels["train"] for method, kernel in first.items()}
+    parts = {"Pre-train E": next(iter(trained.values())).pretrain}
+    return parts | {f"FT E, {method_in_print(method)}": kernel.finetune for method, kernel in trained.items()}
+
+
+def _singular_values(exhibit: Exhibit, task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
+    parts = _parts(kernels)
+    figure = plot_singular_values(parts)
+    figure.suptitle(_of(task, backbone), fontsize="medium")
+    records = [
+        {"kernel": name, "index": index, "singular_value": float(value)}
+        for name, part in parts.items()
+        for index, value in enumerate(singular_values(part), start=1)
+    ]
+    caption = "Singular values of the kernels on the training rows, over the greatest."
+    return Drawn((task,), figure, caption, tuple(records))
+
+
+def _trace_norms(exhibit: Exhibit, task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
+    parts = _parts(kernels)
+    labels = kernels[0].rows["train"]["labels"]
+    figure = plot_trace_norms(parts, labels, labels)
+    figure.suptitle(_of(task, backbone), fontsize="medium")
+    records = []
+    for name, part in parts.items():
+        norms = trace_norms(part)
+        for row in np.unique(labels).tolist():
+            for column in np.unique(labels).tolist():
+                mean = float(norms[np.ix_(labels == row, labels == column)].mean())
+                records.append({"kernel": name, "class": row, "other_class": column, "mean_trace_norm": mean})
+    caption = "Trace norm of each block of the kernels on the training rows, examples of a class side by side."
+    return Drawn((task,), figure, caption, tuple(records))

@@ -1,0 +1,160 @@
+"""What exhibits need: the runs and kernels, each once, and which of them are there already."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from lpft_keras.errors import InputError
+from lpft_keras.exhibits import Exhibit
+from lpft_keras.kernels import KernelResult, run_ntk
+from lpft_keras.settings import RunSettings
+from lpft_keras.sweeps import plan
+from lpft_keras.tasks import Task
+from lpft_keras.workers import Request
+
+# Settings of training, which change no kernel at its start.
+_OF_TRAINING = ("epochs", "batch_size", "learning_rate", "micro_batches", "data_parallel")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How exhibits are to be made.
+
+    Attributes:
+        methods: Only these methods; None takes each exhibit's.
+        seeds: Seeds; None takes each exhibit's.
+        backbone: Name of the backbone; None takes each task's own.
+        data_dir: Folder with the official files.
+        output_dir: Where run directories live.
+        rows: Rows of a kernel.
+        overwrite: Do everything anew.
+        show_progress: Whether to show progress bars.
+        settings: Other settings of runs.
+    """
+
+    methods: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+    backbone: str | None = None
+    data_dir: str | Path | None = None
+    output_dir: Path = Path("runs")
+    rows: int = 250
+    overwrite: bool = False
+    show_progress: bool | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def backbone_of(self, task: Task) -> str:
+        """Return the name of the backbone that a task is run with."""
+        return str(self.backbone or task.backbone)
+
+
+@dataclass(frozen=True)
+class KernelRequest:
+    """A kernel that is wanted.
+
+    Attributes:
+        task: The task.
+        settings: All that decides it, but its rows.
+        options: Rows, data, and whether to compute it anew.
+    """
+
+    task: Task
+    settings: RunSettings
+    options: Options
+
+    @property
+    def directory(self) -> Path:
+        """Where the kernel lies."""
+        return self.settings.directory(self.options.output_dir) / "ntk"
+
+    def compute(self, show_progress: bool | None) -> KernelResult:
+        """Compute the kernel, unless it is there."""
+        own = {field.name: getattr(self.settings, field.name) for field in fields(RunSettings)}
+        kept = {name: value for name, value in own.items() if name not in ("task", *_OF_TRAINING)}
+        return run_ntk(
+            self.task,
+            **kept,
+            data_dir=self.options.data_dir,
+            output_dir=self.options.output_dir,
+            rows=self.options.rows,
+            overwrite=self.options.overwrite,
+            show_progress=show_progress,
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """Runs and kernels."""
+
+    runs: Sequence[Request] = ()
+    kernels: Sequence[KernelRequest] = ()
+
+    def directories(self) -> set[Path]:
+        """Return where it all lies."""
+        return {one.directory for one in self.runs} | {one.directory for one in self.kernels}
+
+    def to_do(self) -> "Work":
+        """Return what was not finished before, or shall be done anew."""
+        return Work(
+            [one for one in self.runs if one.overwrite or not (one.directory / "metrics.json").is_file()],
+            [one for one in self.kernels if one.options.overwrite or not (one.directory / "kernel.json").is_file()],
+        )
+
+
+def all_of(works: Iterable[Work]) -> Work:
+    """Return the work of several exhibits, what they share once."""
+    runs: dict[Path, Request] = {}
+    kernels: dict[Path, KernelRequest] = {}
+    for work in works:
+        runs |= {run.directory: run for run in work.runs}
+        kernels |= {kernel.directory: kernel for kernel in work.kernels}
+    return Work(list(runs.values()), list(kernels.values()))
+
+
+def needed(exhibit: Exhibit, tasks: Sequence[Task], options: Options) -> Work:
+    """Return what an exhibit needs.
+
+    Args:
+        exhibit: The exhibit.
+        tasks: Its tasks.
+        options: How it is to be made.
+
+    Returns:
+        Runs or kernels; neither for an exhibit without methods.
+
+    Raises:
+        InputError: An argument is wrong, or none of the exhibit's methods was asked for.
+    """
+    if not exhibit.methods:
+        return Work()
+    methods = [name for name in exhibit.methods if options.methods is None or name in options.methods]
+    if not methods:
+        raise InputError(
+            f"{exhibit.name} is of {', '.join(exhibit.methods)}; ask for one of them, or leave methods out"
+        )
+    seeds = options.seeds or exhibit.seeds
+    if exhibit.kernels:
+        return Work(kernels=list(_kernels(tasks, methods, seeds, options)))
+    runs = plan(
+        tasks,
+        methods,
+        seeds,
+        exhibit.head_scales,
+        options.backbone,
+        data_dir=options.data_dir,
+        output_dir=options.output_dir,
+        overwrite=options.overwrite,
+        show_progress=options.show_progress,
+        **options.settings,
+    )
+    return Work(runs)
+
+
+def _kernels(
+    tasks: Sequence[Task], methods: Sequence[str], seeds: Sequence[int], options: Options
+) -> Iterator[KernelRequest]:
+    kept = {name: value for name, value in options.settings.items() if name not in _OF_TRAINING}
+    for task, method, seed in product(tasks, methods, seeds):
+        own: dict[str, Any] = {"backbone": options.backbone_of(task), "method": method, "seed": seed}
+        yield KernelRequest(task, RunSettings(task=task.name, **own, **kept), options)
