@@ -1,7 +1,7 @@
 """`reproduce()`: the name of a table or figure -> what is missing is run, and the exhibit made of it all."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from lpft_keras.reproduction.cost import estimate
 from lpft_keras.reproduction.making import Drawn, Material, make_figures, make_tables
 from lpft_keras.reproduction.work import KernelRequest, Options, all_of, needed
 from lpft_keras.reproduction.writing import write_exhibit
-from lpft_keras.sweeps import SweepResult, as_list, perform_all
+from lpft_keras.results import RunResult
+from lpft_keras.sweeps import as_list, perform_all
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
-from lpft_keras.workers import Failure
+from lpft_keras.workers import Failure, Request
 
 log = logging.getLogger(__name__)
 
@@ -122,27 +123,32 @@ def reproduce(
     )
     for method in options.methods or ():
         get_method(method)
-    chosen, loaded = _rows(exhibits, tasks, data_dir, settings.get("limit"))
-    works = {exhibit: needed(exhibit, chosen[exhibit], options) for exhibit in exhibits}
-    work = all_of(works.values())
-    cost = estimate(work, loaded, show_progress)
-    log.info("%s", cost.in_words())
+    asked = {exhibit: _tasks(exhibit, tasks) for exhibit in exhibits}
+    for exhibit in exhibits:
+        needed(exhibit, asked[exhibit], options)  # what is wrong with arguments shows before any file is read
+    loaded = _loaded(asked, tasks is not None, data_dir, settings.get("limit"))
+    at_hand = {
+        exhibit: [task for task in asked[exhibit] if task.name in loaded or not exhibit.needs_rows]
+        for exhibit in exhibits
+    }
+    works = {exhibit: needed(exhibit, at_hand[exhibit], options) for exhibit in exhibits}
+    log.info("%s", estimate(all_of(works.values()), loaded, show_progress).in_words())
     if dry_run:
         return []
-    found = (
-        perform_all(work.runs, workers, rows=loaded, show_progress=show_progress) if work.runs else SweepResult([], [])
-    )
-    computed = _computed(work.kernels, show_progress)
+    runs: dict[Path, RunResult | Failure] = {}
+    kernels: dict[Path, KernelResult] = {}
     made = []
-    for exhibit in exhibits:
-        own = works[exhibit].directories()
+    for exhibit, work in works.items():
+        runs |= _performed([run for run in work.runs if run.directory not in runs], workers, loaded, show_progress)
+        kernels |= _computed([kernel for kernel in work.kernels if kernel.directory not in kernels], show_progress)
+        outcomes = [runs[run.directory] for run in work.runs]
         material = Material(
-            backbones={task.name: options.backbone_of(task) for task in chosen[exhibit] if exhibit.layout != "rows"},
-            data={task.name: loaded[task.name] for task in chosen[exhibit] if task.name in loaded},
-            runs=[run for run in found.results if run.directory in own],
-            kernels=[kernel for kernel in computed if kernel.directory in own],
+            backbones={task.name: options.backbone_of(task) for task in at_hand[exhibit] if exhibit.layout != "rows"},
+            data={task.name: loaded[task.name] for task in at_hand[exhibit] if task.name in loaded},
+            runs=[one for one in outcomes if isinstance(one, RunResult)],
+            kernels=[kernels[kernel.directory] for kernel in work.kernels],
         )
-        failures = [failure for failure in found.failures if failure.directory in own]
+        failures = [one for one in outcomes if isinstance(one, Failure)]
         made.append(_made(exhibit, material, failures, Path(output_dir)))
         if on_end is not None:
             on_end(made[-1])
@@ -153,42 +159,53 @@ def _named(name: str) -> list[str]:
     return list(EXHIBITS) if name == "all" else [get_exhibit(name).name]
 
 
-def _rows(
-    exhibits: Sequence[Exhibit], tasks: Any, data_dir: str | Path | None, limit: int | None
-) -> tuple[dict[Exhibit, list[Task]], dict[str, TaskData]]:
-    """Return each exhibit's tasks, and the rows of those that need them.
+def _tasks(exhibit: Exhibit, tasks: Any) -> list[Task]:
+    """Return the tasks that were asked for, or those of the paper."""
+    return [get_task(task) for task in (exhibit.tasks if tasks is None else as_list(tasks, "tasks"))]
 
-    Tasks that were named must be at hand; of the paper's own, those that are.
-    """
-    if tasks is not None:
-        named = [get_task(task) for task in as_list(tasks, "tasks")]
-        wanted = named if any(exhibit.needs_rows for exhibit in exhibits) else []
-        return dict.fromkeys(exhibits, named), {task.name: load_task(task, data_dir, limit) for task in wanted}
+
+def _loaded(
+    asked: Mapping[Exhibit, Sequence[Task]], named: bool, data_dir: str | Path | None, limit: int | None
+) -> dict[str, TaskData]:
+    """Return the rows of all tasks that need them; of tasks that nobody named, what is at hand, if anything is."""
     loaded: dict[str, TaskData] = {}
     missing: dict[str, InputError] = {}
-    for name in dict.fromkeys(task for exhibit in exhibits if exhibit.needs_rows for task in exhibit.tasks):
+    wanted = {task.name: task for exhibit, tasks in asked.items() if exhibit.needs_rows for task in tasks}
+    for name, task in wanted.items():
         try:
-            loaded[name] = load_task(get_task(name), data_dir, limit)
-        except InputError as found:
-            missing[name] = found
-    chosen = {}
-    for exhibit in exhibits:
-        there = [task for task in exhibit.tasks if task in loaded or not exhibit.needs_rows]
-        if not there:
-            raise missing[exhibit.tasks[0]]
-        chosen[exhibit] = [get_task(task) for task in there]
+            loaded[name] = load_task(task, data_dir, limit)
+        except InputError as error:
+            if named:
+                raise
+            missing[name] = error
+    for exhibit, tasks in asked.items():
+        if exhibit.needs_rows and all(task.name in missing for task in tasks):
+            raise missing[tasks[0].name]
     for name, reason in missing.items():
         log.warning("left out %s: %s", name, reason)
-    return chosen, loaded
+    return loaded
 
 
-def _computed(kernels: Sequence[KernelRequest], show_progress: bool | None) -> list[KernelResult]:
+def _performed(
+    runs: Sequence[Request],
+    workers: int | Sequence[str] | None,
+    loaded: Mapping[str, TaskData],
+    show_progress: bool | None,
+) -> dict[Path, RunResult | Failure]:
+    if not runs:
+        return {}
+    found = perform_all(runs, workers, rows=loaded, show_progress=show_progress)
+    outcomes: list[RunResult | Failure] = [*found.results, *found.failures]
+    return {outcome.directory: outcome for outcome in outcomes}
+
+
+def _computed(kernels: Sequence[KernelRequest], show_progress: bool | None) -> dict[Path, KernelResult]:
     """Compute kernels one after another: each takes the whole machine."""
-    computed: list[KernelResult] = []
+    computed: dict[Path, KernelResult] = {}
     several = len(kernels) > 1
     with progress_bar("kernels", len(kernels), show_progress if several else False) as advance:
         for kernel in kernels:
-            computed.append(kernel.compute(False if several else show_progress))
+            computed[kernel.directory] = kernel.compute(False if several else show_progress)
             advance(len(computed))
     return computed
 

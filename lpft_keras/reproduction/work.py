@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lpft_keras.arrays import whole_number
 from lpft_keras.errors import InputError
 from lpft_keras.exhibits import Exhibit
 from lpft_keras.kernels import KernelResult, run_ntk
@@ -43,6 +44,10 @@ class Options:
     overwrite: bool = False
     show_progress: bool | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        """Refuse what no kernel can be of."""
+        whole_number(self.rows, "rows", 2)
 
     def backbone_of(self, task: Task) -> str:
         """Return the name of the backbone that a task is run with."""

@@ -17,7 +17,7 @@ OPTIONS = {"backbone": "tiny", "seeds": [1, 2], **SETTINGS}
 
 
 @pytest.fixture
-def done(swept, monkeypatch):
+def done(swept):
     """Runs of LP, FT and LP-LoRA, seeds 1 and 2, FT and LP-LoRA at two scales of the head; where they lie."""
     return swept
 

@@ -1,0 +1,73 @@
+"""`lpft-keras reproduce` as a user types it."""
+
+import json
+
+import pytest
+
+from lpft_keras.cli import main
+from lpft_keras.exhibits import EXHIBITS
+
+TINY = ["--backbone", "tiny", "--limit", "60", "--max-length", "48", "--epochs", "1", "--micro-batches", "2"]
+
+
+def test_list_names_all(capsys):
+    assert main(["reproduce", "--list", "--json"]) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["name"] for one in listed] == list(EXHIBITS)
+    assert main(["reproduce", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert all(f" {name} " in out for name in EXHIBITS)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name what to reproduce"),
+        (["tabel8"], "unknown table or figure 'tabel8'; did you mean 'table8'"),
+        (["table8", "--task", "cbb"], "unknown task 'cbb'; did you mean 'cb'"),
+        (["table8", "--method", "fft"], "unknown method 'fft'"),
+        (["table2", "--task", "demo", "--method", "lp"], "table2 is of ft, lora, lp-ft, lp-lora"),
+        (["table8", "--learning-rate", "1"], "unknown argument '--learning-rate'"),
+        (["table2", "--task", "demo", "--rows", "1"], "rows must be a whole number of 2 or more"),
+    ],
+)
+def test_wrong_arguments_end_with_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", *arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert message in lines[-1]
+    assert not list(tmp_path.rglob("config.json"))
+
+
+def test_a_table_is_printed_written_and_given_as_json(tmp_path, capsys):
+    asked = ["reproduce", "table8", "--task", "demo", "--method", "lp", "--seed", "1", "--output-dir", str(tmp_path)]
+    assert main([*asked, *TINY, "--dry-run"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "1 run to do, 0 there; about" in captured.err
+    assert main([*asked, *TINY]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Table 8: test results")
+    assert "tiny trained on demo: accuracy (%)" in captured.out
+    assert (tmp_path / "paper" / "tiny" / "table8.tex").is_file()
+    assert main([*asked, *TINY, "--json"]) == 0
+    captured = capsys.readouterr()
+    made = json.loads(captured.out)
+    assert made["name"] == "table8"
+    assert made["records"][0]["method"] == "lp"
+    assert "0 runs to do, 1 there" in captured.err
+
+
+def test_names_of_the_users_are_no_markup(tmp_path, capsys):
+    rows = "".join(f"text {number},{number % 2}\n" for number in range(60))
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}")
+    own = ["--train", str(tmp_path / "rows.csv"), "--name", "<script>$x_1$[b]", "--test", str(tmp_path / "rows.csv")]
+    where = ["--output-dir", str(tmp_path / "runs"), "--seed", "1", "--method", "lp"]
+    assert main(["reproduce", "table13", "figure1", *own, *where, *TINY]) == 0
+    assert "<script>$x_1$[b]" in capsys.readouterr().out
+    folder = tmp_path / "runs" / "paper" / "tiny"
+    assert r"&lt;script&gt;\$x\_1\$\[b\]" in (folder / "table13.md").read_text()
+    assert r"\textless{}script\textgreater{}\$x\_1\${[}b]" in (folder / "table13.tex").read_text()
+    (figure,) = folder.glob("figure1*.svg")
+    assert "<script" not in figure.read_text()
