@@ -2,12 +2,12 @@
 
 from lpft_keras.report.calibration import Scored, plot_scored, score_file, score_run
 from lpft_keras.report.differences import Difference, difference_table, paired_differences
-from lpft_keras.report.groups import groups
+from lpft_keras.report.groups import groups, groups_by_task
 from lpft_keras.report.head_norm import HeadNormPoint, head_norm_points, plot_head_norm, trends
 from lpft_keras.report.published import published
 from lpft_keras.report.rendering import ResultTable, as_csv, as_latex, as_markdown
 from lpft_keras.report.representation import Represented, represent
-from lpft_keras.report.results_table import result_tables
+from lpft_keras.report.results_table import mean_and_deviation, number_in_print, result_tables
 
 __all__ = [
     "Difference",
@@ -20,7 +20,10 @@ __all__ = [
     "as_markdown",
     "difference_table",
     "groups",
+    "groups_by_task",
     "head_norm_points",
+    "mean_and_deviation",
+    "number_in_print",
     "paired_differences",
     "plot_head_norm",
     "plot_scored",

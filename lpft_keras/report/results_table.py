@@ -15,7 +15,7 @@ from lpft_keras.results import RunResult
 
 _Groups = dict[str, list[RunResult]]
 _IN_PRINT = {"lp": "LP", "ft": "FT", "lp-ft": "LP-FT", "lora": "LoRA", "lp-lora": "LP-LoRA"}
-_PER_CENT = {*METRICS, "ece", "mce"}
+PER_CENT = {*METRICS, "ece", "mce"}
 _PAPERS_BACKBONE = "roberta_base_en"
 
 
@@ -234,13 +234,13 @@ def metrics_in_print(metrics: Iterable[str]) -> str:
     named = list(dict.fromkeys(metrics))
     if len(named) > 1:
         return "accuracy (%), or the metric (%) that a row names"
-    return f"{named[0]} (%)" if named[0] in _PER_CENT else named[0]
+    return f"{named[0]} (%)" if named[0] in PER_CENT else named[0]
 
 
 def number_in_print(value: float, metric: str, sign: str = "") -> str:
     """Return a number as tables show it: two decimals of per cent, or three digits of what is no fraction."""
     # Adding 0 turns a rounded -0 into 0.
-    return f"{round(100 * value, 2) + 0.0:{sign}.2f}" if metric in _PER_CENT else f"{value:{sign}.3g}"
+    return f"{round(100 * value, 2) + 0.0:{sign}.2f}" if metric in PER_CENT else f"{value:{sign}.3g}"
 
 
 def _shown(mean: float, deviation: float, metric: str) -> str:

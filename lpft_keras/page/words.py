@@ -1,0 +1,94 @@
+"""Numbers and names as the page's sentences and cells show them."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from lpft_keras.report import mean_and_deviation, number_in_print
+from lpft_keras.report.results_table import PER_CENT
+
+_METRICS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "f1": "F1",
+    "matthews_correlation": "Matthews' correlation",
+    "nll": "NLL",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "mce": "MCE",
+}
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric as the literature writes it."""
+    return _METRICS.get(metric, metric)
+
+
+def unit(metric: str) -> str:
+    """Return what follows a metric's number: " %" with a space that does not break, or nothing."""
+    return "\N{NO-BREAK SPACE}%" if metric in PER_CENT else ""
+
+
+def with_unit(value: float, metric: str) -> str:
+    """Return a metric's number with its unit."""
+    return number_in_print(value, metric) + unit(metric)
+
+
+def spread(values: Sequence[float], metric: str = "") -> tuple[str, str]:
+    """Return mean and standard deviation over seeds as shown, "–" and "" where there are none.
+
+    Args:
+        values: One number a seed; NaN where a seed has none.
+        metric: Its metric; another name than those of fractions gives three digits.
+    """
+    mean, deviation = mean_and_deviation([value for value in values if value is not None and np.isfinite(value)])
+    if np.isnan(mean):
+        return "–", ""
+    return number_in_print(mean, metric), "" if np.isnan(deviation) else number_in_print(deviation, metric)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def counted(count: int, name: str, several: str | None = None) -> str:
+    """Return "1 row" or "2,000 rows"."""
+    return f"{count:,} {name if count == 1 else several or name + 's'}"
+
+
+def in_words(count: int) -> str:
+    """Return a small number in words."""
+    return _COUNTS[count] if count < len(_COUNTS) else str(count)
+
+
+def share(part: int, whole: int) -> str:
+    """Return a part as per cent, never rounded to all or nothing."""
+    value = 100 * part / whole
+    text = f"{value:.0f}" if 1 <= value <= 99 or part in (0, whole) else f"{value:.2g}"
+    return f"{'<' if text == '1e+02' else ''}{'99.9' if text == '1e+02' else text}\N{NO-BREAK SPACE}%"
+
+
+def visible(text: str) -> str:
+    """Return a text in which control characters, which a page would swallow, are seen; line ends and tabs stay."""
+    return "".join(_seen(letter) if unicodedata.category(letter) == "Cc" else letter for letter in text)
+
+
+def _seen(letter: str) -> str:
+    if letter in "\t\n":
+        return letter
+    code = ord(letter)
+    return (
+        chr(0x2400 + code) if code < 0x20 else "\N{SYMBOL FOR DELETE}" if code == 0x7F else "\N{REPLACEMENT CHARACTER}"
+    )
+
+
+def prose(text: str) -> Markup:
+    """Return a sentence as markup: escaped first, then commands and files as code, and no method cut at its dash."""
+    code = r"lpft-keras [a-z]+(?: show)?|--[a-z][a-z-]+|\b\w+\.json\b"
+    marked = re.sub(code, r"<code>\g<0></code>", str(escape(visible(text))))
+    return Markup(re.sub(r"\bLP-(?:FT|LoRA)\b", r'<span class="nowrap">\g<0></span>', marked))
