@@ -85,7 +85,7 @@ class RunResult:
 
     @property
     def rows(self) -> dict[str, Any]:
-        """`splits` (rows, rows by class name, truncated ones), `leaks` between them, and the surest `errors` by split."""
+        """`splits` (rows, of each class, truncated), `leaks` between them, and the surest `errors` by split."""
         return self._needed(read_json(self.directory / "rows.json"), "rows.json")
 
     @property

@@ -58,8 +58,8 @@ def surest_errors(split: Split, probabilities: np.ndarray, labels: tuple[str, ..
         labels: The class names.
 
     Returns:
-        Of each of the first `ERRORS_KEPT`, surest first: the row's number from 1, its texts (`CHARACTERS_KEPT` of each),
-        their lengths in characters, names of true and predicted class, and the probability of the latter.
+        Of each of the first `ERRORS_KEPT`, surest first: the row's number from 1, its texts (`CHARACTERS_KEPT` of
+        each), their lengths in characters, names of true and predicted class, and the probability of the latter.
     """
     confidence, correct = top_label(probabilities, split.labels)
     wrong = np.flatnonzero(~correct)

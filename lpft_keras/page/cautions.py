@@ -18,8 +18,8 @@ class Caution(NamedTuple):
     """A caution.
 
     Attributes:
-        kind: "leakage", "truncation", "missing class", "collapse", "no temperature", "mixed", "validation rows", "few rows"
-            or "incomplete".
+        kind: "leakage", "collapse", "mixed", "missing class", "no temperature", "validation rows", "truncation",
+            "few rows" or "incomplete".
         text: What is the matter, and the way out where there is one.
     """
 
@@ -45,26 +45,33 @@ def cautions(section: Section) -> list[Caution]:
 
 def _leaks(section: Section) -> Iterator[Caution]:
     for kept in section.rows.values():
-        for leak in kept["leaks"]:
-            rows = f"{leak['rows']:,} of the {leak['split']} rows ({share(leak['rows'], kept['splits'][leak['split']]['rows'])})"
+        shared = [
+            f"{leak['rows']:,} of the {leak['split']} rows in {leak['other']} "
+            f"({share(leak['rows'], kept['splits'][leak['split']]['rows'])})"
+            for leak in kept["leaks"]
+        ]
+        if shared:
             yield Caution(
                 "leakage",
-                f"{rows} stand among the {leak['other']} rows too, which flatters what is measured on them; "
+                f"Rows stand in two splits, {listed(shared)}, which flatters what is measured on them; "
                 "lpft-keras tasks show names them.",
             )
 
 
 def _collapses(section: Section) -> Iterator[Caution]:
     for group in section.groups:
-        for split in ("validation", *section.splits):
+        where = []
+        for split in dict.fromkeys(["validation", *section.splits]):
             runs = [run for run in group.runs if split in section.predictions[str(run.directory)]]
             found = [run for run in runs if collapsed(**section.predictions[str(run.directory)][split])]
             if found:
-                yield Caution(
-                    "collapse",
-                    f"{group.title} gives all {split} rows the same class{_of_runs(found, runs)}: it learnt nothing of use "
-                    "for them; another learning rate, backbone or pooling may help.",
-                )
+                where.append(f"{split} rows{_of_runs(found, runs)}")
+        if where:
+            yield Caution(
+                "collapse",
+                f"{group.title} gives the same class to all {listed(where)}: it learnt nothing of use for them; "
+                "another learning rate, backbone or pooling may help.",
+            )
 
 
 def _mixed(section: Section) -> Iterator[Caution]:
@@ -107,22 +114,22 @@ def _missing_classes(section: Section) -> Iterator[Caution]:
 
 def _no_temperature(section: Section) -> Iterator[Caution]:
     # Where the fit has no optimum, a run's own temperature stays exactly 1.
-    for group in section.groups:
-        found = [run for run in group.runs if run.summary.get("temperature") == 1]
-        if found:
-            yield Caution(
-                "no temperature",
-                f"The validation rows of {group.title} have no finite temperature{_of_runs(found, group.runs)}: they are all "
-                "right, or their logits say nothing; what is shown after temperature scaling says little.",
-            )
+    known = {group: [run for run in group.runs if run.summary.get("temperature") == 1] for group in section.groups}
+    found = [f"{group.title}{_of_runs(runs, group.runs)}" for group, runs in known.items() if runs]
+    if found:
+        yield Caution(
+            "no temperature",
+            f"No finite temperature suits the validation rows of {listed(found)}: they are all right, or their logits "
+            "say nothing; what is shown after temperature scaling says little.",
+        )
 
 
 def _validation_only(section: Section) -> Iterator[Caution]:
     if section.splits and section.splits[0] == "validation":
         yield Caution(
             "validation rows",
-            "There are no test rows. What is reported are the validation rows, which chose the epoch and so flatter it; "
-            "name test rows in the task.",
+            "There are no test rows. What is reported are the validation rows, which chose the epoch and so flatter "
+            "it; name test rows in the task.",
         )
 
 
@@ -154,9 +161,9 @@ def _incomplete(section: Section) -> Iterator[Caution]:
     if lacking:
         yield Caution(
             "incomplete",
-            f"{counted(len(lacking), 'run')} of {len(section.runs)} kept nothing of the rows (no rows.json: made by an older "
-            "version): truncation, leaks between splits and texts of errors are not known of them. The same run with "
-            "--overwrite makes it.",
+            f"{counted(len(lacking), 'run')} of {len(section.runs)} kept nothing of the rows (no rows.json: made by an "
+            "older version): truncation, leaks between splits and texts of errors are not known of them. The same run "
+            "with --overwrite makes it.",
         )
     for name, part in (
         ("predictions.npz", "predictions"),
@@ -173,4 +180,4 @@ def _incomplete(section: Section) -> Iterator[Caution]:
 
 
 def _of_runs(found: list[RunResult], runs: Any) -> str:
-    return "" if len(runs) == 1 else f" in {len(found)} of {len(runs)} runs"
+    return "" if len(runs) == len(found) else f" ({len(found)} of {len(runs)} runs)"

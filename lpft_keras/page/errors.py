@@ -49,7 +49,7 @@ class SureError:
 
 
 def sure_errors(section: Section, split: str) -> list[SureError]:
-    """Return the rows of one set that most runs list among their surest errors, the surest first where equally many do."""
+    """Return the rows that most runs list among their surest errors, the surest first where equally many do."""
     data = next((_checksum(run.config, split) for run in section.runs if str(run.directory) in section.rows), None)
     runs = [run for run in section.runs if _checksum(run.config, split) == data]
     kept: dict[int, list[Mapping[str, Any]]] = {}

@@ -13,7 +13,7 @@ from lpft_keras.report import Scored, mean_and_deviation
 
 _SIZE, _HEIGHT = 180, 214
 _LEFT, _RIGHT, _TOP, _BOTTOM = 28, 174, 8, 154
-_HISTOGRAM = (160, 186)  # top and bottom of the bars of how many rows there are
+_HISTOGRAM = (159, 181)  # top and bottom of the bars of how many rows there are
 
 Cell = tuple[str, str]
 """Mean and standard deviation as shown."""

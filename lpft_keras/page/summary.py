@@ -75,7 +75,8 @@ def _best(section: Section) -> str:
 
 def _told_apart(section: Section, own: Sequence[Difference]) -> str:
     best = method_in_print(best_group(section) or "")
-    open_, closed = [], []
+    open_: list[str] = []
+    closed: list[str] = []
     for one in own:
         holds_zero = one.interval.low <= 0 <= one.interval.high
         (open_ if holds_zero else closed).append(method_in_print(one.method))
@@ -116,8 +117,8 @@ def _calibrated(section: Section) -> list[str]:
         return []
     if len(before) == 1:
         ((title, error),) = before.items()
-        scaled = f", and {with_unit(after[title], 'ece')} after temperature scaling" if title in after else ""
-        return [f"Its confidence is off by {with_unit(error, 'ece')} on average (ECE){scaled}."]
+        then = f", and {with_unit(after[title], 'ece')} after temperature scaling" if title in after else ""
+        return [f"Its confidence is off by {with_unit(error, 'ece')} on average (ECE){then}."]
     (leaders, best) = _leaders(before, "ece")
     sentence = f"The confidence of {_some(leaders)} is closest to accuracy (ECE {with_unit(best, 'ece')})"
     if not after:

@@ -22,6 +22,7 @@ from lpft_keras.report import (
 )
 from lpft_keras.report.resampling import RESAMPLED
 from lpft_keras.report.results_table import method_in_print
+from lpft_keras.settings import unused_settings
 from lpft_keras.storage import read_json
 
 METRICS = ("accuracy", "macro_f1", "nll", "brier", "ece", "mce")
@@ -199,17 +200,19 @@ def _minus(text: str) -> str:
 
 def settings(section: Section) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return the settings that all groups share, and by group those that differ."""
-    own = {group.title: {**group.runs[0].config["settings"]} for group in section.groups}
-    for values in own.values():
-        for name in ("seed", "task", "backbone", "method"):
-            values.pop(name, None)
-    names = dict.fromkeys(name for values in own.values() for name in values)
-    shared, differing = {}, {title: {} for title in own}  # type: ignore[var-annotated]
+    own: dict[str, dict[str, Any]] = {}
+    for group in section.groups:
+        hidden = {"seed", "task", "backbone", "method", *unused_settings(group.method)}
+        kept = group.runs[0].config["settings"]
+        own[group.title] = {name: value for name, value in kept.items() if name not in hidden}
+    names = dict.fromkeys(name for of in own.values() for name in of)
+    shared: dict[str, Any] = {}
+    differing: dict[str, dict[str, Any]] = {title: {} for title in own}
     for name in names:
         values = [of.get(name) for of in own.values()]
         used = [value for value in values if value is not None]
-        if used and all(value == values[0] for value in values):
-            shared[name] = values[0]
+        if used and all(value == used[0] for value in used):
+            shared[name] = used[0]
         elif used:
             for title, of in own.items():
                 differing[title][name] = of.get(name)
@@ -262,13 +265,12 @@ def confusions(section: Section, split: str) -> list[Confusion]:
     found = []
     classes = len(section.labels)
     for group in section.groups:
-        kept = [section.predictions[str(run.directory)].get(split) for run in group.runs]
-        kept = [parts for parts in kept if parts and parts["logits"].shape[1] == classes]
+        known = [section.predictions[str(run.directory)].get(split) for run in group.runs]
+        kept = [parts for parts in known if parts and parts["logits"].shape[1] == classes]
         if not kept:
             continue
-        counts = sum(
-            confusion_matrix(parts["labels"], parts["logits"].argmax(axis=1), labels=range(classes)) for parts in kept
-        )
+        labels, logits = (np.concatenate([parts[name] for parts in kept]) for name in ("labels", "logits"))
+        counts = confusion_matrix(labels, logits.argmax(axis=1), labels=range(classes))
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         wrong = np.where(np.eye(classes, dtype=bool), 0, counts)
         order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS_LISTED]

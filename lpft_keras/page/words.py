@@ -1,7 +1,6 @@
 """Numbers and names as the page's sentences and cells show them."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +19,7 @@ _METRICS = {
     "ece": "ECE",
     "mce": "MCE",
 }
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -39,7 +39,7 @@ def with_unit(value: float, metric: str) -> str:
 
 
 def spread(values: Sequence[float], metric: str = "") -> tuple[str, str]:
-    """Return mean and standard deviation over seeds as shown, "–" and "" where there are none.
+    """Return mean and standard deviation over seeds as shown, a dash and "" where there are none.
 
     Args:
         values: One number a seed; NaN where a seed has none.
@@ -47,7 +47,7 @@ def spread(values: Sequence[float], metric: str = "") -> tuple[str, str]:
     """
     mean, deviation = mean_and_deviation([value for value in values if value is not None and np.isfinite(value)])
     if np.isnan(mean):
-        return "–", ""
+        return "\N{EN DASH}", ""
     return number_in_print(mean, metric), "" if np.isnan(deviation) else number_in_print(deviation, metric)
 
 
@@ -59,6 +59,11 @@ def listed(names: Sequence[str]) -> str:
 def counted(count: int, name: str, several: str | None = None) -> str:
     """Return "1 row" or "2,000 rows"."""
     return f"{count:,} {name if count == 1 else several or name + 's'}"
+
+
+def sentence_case(text: str) -> str:
+    """Return a text with its first letter great, and the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def in_words(count: int) -> str:
@@ -74,17 +79,11 @@ def share(part: int, whole: int) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text in which control characters, which a page would swallow, are seen; line ends and tabs stay."""
-    return "".join(_seen(letter) if unicodedata.category(letter) == "Cc" else letter for letter in text)
+    """Return a text whose control characters are named: a page would swallow them, or write on from right to left.
 
-
-def _seen(letter: str) -> str:
-    if letter in "\t\n":
-        return letter
-    code = ord(letter)
-    return (
-        chr(0x2400 + code) if code < 0x20 else "\N{SYMBOL FOR DELETE}" if code == 0x7F else "\N{REPLACEMENT CHARACTER}"
-    )
+    Line ends and tabs stay.
+    """
+    return _UNSEEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
 
 
 def prose(text: str) -> Markup:

@@ -55,7 +55,8 @@ class Page:
 def write_page(results: Sequence[RunResult], path: str | Path = "report.html") -> Page:
     """Write finished runs as one HTML page that needs nothing beside it.
 
-    Runs that differ by their seed only are one method: mean and standard deviation. Each task and backbone is a section.
+    Runs that differ by their seed only are one method: mean and standard deviation. Each task and backbone is a
+    section.
 
     Args:
         results: Finished runs of any tasks, backbones and methods, each named once.
@@ -192,6 +193,7 @@ def _rendered(facts: list[dict[str, Any]]) -> str:
         "listed": words.listed,
         "metric": words.metric_name,
         "prose": words.prose,
+        "sentence_case": words.sentence_case,
         "share": words.share,
         "unit": words.unit,
         "visible": words.visible,
