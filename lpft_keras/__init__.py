@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lpft_keras.estimator import TextClassifier
     from lpft_keras.experiment import run
     from lpft_keras.kernels import KernelResult, run_ntk
+    from lpft_keras.page import write_page
     from lpft_keras.reproduction import Reproduction, reproduce
     from lpft_keras.results import RunResult
     from lpft_keras.sweeps import SweepResult, sweep
@@ -35,6 +36,7 @@ __all__ = [
     "run_ntk",
     "sweep",
     "tune",
+    "write_page",
 ]
 
 _HOMES = {
@@ -52,6 +54,7 @@ _HOMES = {
     "run_ntk": "lpft_keras.kernels",
     "sweep": "lpft_keras.sweeps",
     "tune": "lpft_keras.tuning",
+    "write_page": "lpft_keras.page",
 }
 
 

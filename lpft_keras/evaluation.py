@@ -74,6 +74,11 @@ def evaluate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
+def collapsed(logits: np.ndarray, labels: np.ndarray) -> bool:
+    """Return whether every row of several classes is given the same one."""
+    return len(np.unique(logits.argmax(axis=1))) == 1 < len(np.unique(labels))
+
+
 def evaluate_features(features: np.ndarray, pretrained: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Return the representation measures of one split's features.
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
 from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.distribution import on_all_devices
 from lpft_keras.encodings import encoded_splits
 from lpft_keras.errors import InputError
-from lpft_keras.evaluation import METRICS, evaluate, evaluate_features
+from lpft_keras.evaluation import METRICS, collapsed, evaluate, evaluate_features
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import check_backbone, load_backbone
 from lpft_keras.models.classifier import get_head
@@ -23,6 +24,7 @@ from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
 from lpft_keras.results import RunResult, environment, write_history
+from lpft_keras.rows import row_counts, surest_errors
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import claimed, fingerprint, read_json, write_arrays, write_json
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
@@ -245,6 +247,7 @@ def _run(
         check_same_weights(directory, backbone)
     write_json(directory / "environment.json", environment(checksums(data), backbone.source))
     tokens = encoded_splits(backbone, data, settings.max_length, cache, show_progress)
+    rows = row_counts(data, tokens)
     trained = train_classifier(
         backbone,
         len(data.labels),
@@ -258,12 +261,13 @@ def _run(
         callbacks=callbacks,
         show_progress=show_progress,
     )
-    predictions, features, metrics = {}, {}, {}
-    for name in data.evaluated():
+    predictions, features, metrics, errors = {}, {}, {}, {}
+    for name, split in data.evaluated().items():
         pooled, logits = trained.outputs(tokens[name].tokens)
         labels = tokens[name].labels
         features[f"{name}/features"], features[f"{name}/pretrained"] = pooled, trained.pretrained[name]
         predictions[f"{name}/logits"], predictions[f"{name}/labels"] = logits, labels
+        errors[name] = surest_errors(split, softmax(logits.astype(np.float64), axis=1), data.labels)
         metrics[name] = evaluate(logits, labels) | evaluate_features(pooled, trained.pretrained[name], labels)
     _warn_if_collapsed(predictions["validation/logits"], predictions["validation/labels"])
     scaling = TemperatureScaling().fit(predictions["validation/logits"], predictions["validation/labels"])
@@ -272,6 +276,7 @@ def _run(
     write_arrays(directory / "predictions.npz", predictions)
     write_arrays(directory / "features.npz", features)
     write_history(directory / "history.csv", trained.history)
+    write_json(directory / "rows.json", {**rows, "errors": errors})
     save_weights(directory, settings.method, trained.classifier, backbone)
     summary = {
         "task": settings.task,
@@ -290,8 +295,7 @@ def _run(
 
 
 def _warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:
-    guesses = np.unique(logits.argmax(axis=1))
-    if len(guesses) == 1 < len(np.unique(labels)):
+    if collapsed(logits, labels):
         log.warning(
             "the trained classifier gives all %d validation rows the same class: it learnt nothing of use; "
             "another learning rate, backbone or pooling may help",

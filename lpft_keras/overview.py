@@ -1,6 +1,5 @@
 """A first look at a task's rows, before any training: how many, of which classes, how long, shared between splits."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -11,7 +10,6 @@ import numpy as np
 from lpft_keras.models.backbones import TextBackbone
 from lpft_keras.models.encoding import token_lengths
 from lpft_keras.tasks import Split, TaskData
-from lpft_keras.tasks.texts import Texts
 
 LENGTH_BINS = (16, 32, 64, 128, 256, 512)
 """Upper ends of the bins of the token-length histogram; one more bin holds what is longer."""
@@ -99,19 +97,32 @@ def overview(data: TaskData, backbone: TextBackbone | None = None, max_length: i
         >>> overview(load_task(get_task("demo"))).splits["train"].labels
         {'entailment': 78, 'contradiction': 75, 'neutral': 72}
     """
+    found = {name: _look(split, data.labels, backbone, max_length) for name, split in data.every().items()}
+    return Overview(found, leaks(data), max_length)
+
+
+def leaks(data: TaskData) -> list[Leak]:
+    """Return the pairs of splits that share rows.
+
+    Args:
+        data: The splits.
+
+    Returns:
+        One leak a pair. Time and memory O(rows), texts apart.
+    """
     splits = data.every()
-    hashes = {name: _hashes(split.texts) for name, split in splits.items()}
-    found = {name: _look(split, data.labels, hashes[name], backbone, max_length) for name, split in splits.items()}
     # Of two splits the later one is measured on, so it is the one whose numbers a leak flatters.
-    leaks = [_leak(other, name, splits[name], hashes) for other, name in combinations(splits, 2)]
-    return Overview(found, [leak for leak in leaks if leak.rows], max_length)
+    found = [_leak(other, name, splits) for other, name in combinations(splits, 2)]
+    return [leak for leak in found if leak.rows]
 
 
-def _look(
-    split: Split, labels: tuple[str, ...], hashes: np.ndarray, backbone: TextBackbone | None, max_length: int
-) -> SplitOverview:
-    counts = np.bincount(split.labels, minlength=len(labels))
-    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+def label_counts(split: Split, labels: tuple[str, ...]) -> dict[str, int]:
+    """Return the rows of a split by class name."""
+    return dict(zip(labels, np.bincount(split.labels, minlength=len(labels)).tolist(), strict=True))
+
+
+def _look(split: Split, labels: tuple[str, ...], backbone: TextBackbone | None, max_length: int) -> SplitOverview:
+    _, first, inverse = np.unique(split.row_hashes, return_index=True, return_inverse=True)
     earlier = first[inverse]  # where each row's texts stand first
     tokens: dict[str, Any] = {}
     if backbone is not None:
@@ -125,7 +136,7 @@ def _look(
         }
     return SplitOverview(
         rows=len(split),
-        labels=dict(zip(labels, counts.tolist(), strict=True)),
+        labels=label_counts(split, labels),
         empty=sum(not any(part.strip() for part in row) for row in split.texts.encoded()),
         repeated=int((earlier != np.arange(len(split))).sum()),
         contradicting=int((split.labels != split.labels[earlier]).sum()),
@@ -133,17 +144,8 @@ def _look(
     )
 
 
-def _hashes(texts: Texts) -> np.ndarray:
-    """Return 64 bits of a hash of each row's texts; of a million rows two unlike ones share them once in 10^7 times."""
-
-    def digest(parts: list[bytes]) -> int:
-        joined = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
-        return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest(), "little")
-
-    return np.fromiter(map(digest, texts.encoded()), np.uint64, len(texts))
-
-
-def _leak(other: str, name: str, split: Split, hashes: Mapping[str, np.ndarray]) -> Leak:
-    shared = np.flatnonzero(np.isin(hashes[name], hashes[other]))
+def _leak(other: str, name: str, splits: Mapping[str, Split]) -> Leak:
+    split = splits[name]
+    shared = np.flatnonzero(np.isin(split.row_hashes, splits[other].row_hashes))
     examples = [(int(row) + 1, split.texts[int(row)]) for row in shared[:_SHOWN]]
     return Leak(name, other, len(shared), len(shared) / len(split), examples)

@@ -79,6 +79,16 @@ class RunResult:
         return self._needed(read_json(self.directory / "config.json"), "config.json")
 
     @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, backend, devices, and checksums of data and backbone that the run was made with."""
+        return self._needed(read_json(self.directory / "environment.json"), "environment.json")
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """`splits` (rows, of each class, truncated), `leaks` between them, and the surest `errors` by split."""
+        return self._needed(read_json(self.directory / "rows.json"), "rows.json")
+
+    @property
     def predictions(self) -> dict[str, dict[str, np.ndarray]]:
         """`logits` (float32 [rows, classes]) and `labels` (int64 [rows]) by split."""
         return self._by_split("predictions.npz")

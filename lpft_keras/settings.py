@@ -20,6 +20,18 @@ from lpft_keras.training.linear_probe import ProbeSettings
 DTYPES = ("float32", "mixed_bfloat16")
 
 
+def unused_settings(method: str) -> list[str]:
+    """Return the names of the settings that a method does not use."""
+    stages, unused = get_method(method), []
+    if LinearProbe() not in stages:
+        unused += ["probe_solver"]
+    if FineTune(lora=True) not in stages:
+        unused += ["lora_rank", "lora_alpha", "lora_style"]
+    if fine_tuning(method) is None:
+        unused += ["epochs", "batch_size", "learning_rate", "micro_batches", "head_scale"]
+    return unused
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """All that decides a run's numbers, as `config.json` holds it.
@@ -49,7 +61,7 @@ class RunSettings:
 
     def __post_init__(self):
         """Refuse what no run can use."""
-        stages = get_method(self.method)
+        get_method(self.method)
         for name in ("epochs", "batch_size", "max_length", "limit", "lora_rank", "micro_batches", "seed"):
             value, smallest = getattr(self, name), 0 if name == "seed" else 1
             if value is None:
@@ -73,13 +85,7 @@ class RunSettings:
             raise InputError(f"data_parallel must be True or False, not {self.data_parallel!r}")
         self.pipeline()
         # What a method does not use is no part of what it is: one run, whatever was asked for beside it.
-        unused: list[str] = []
-        if LinearProbe() not in stages:
-            unused += ["probe_solver"]
-        if FineTune(lora=True) not in stages:
-            unused += ["lora_rank", "lora_alpha", "lora_style"]
-        if fine_tuning(self.method) is None:
-            unused += ["epochs", "batch_size", "learning_rate", "micro_batches", "head_scale"]
+        unused = unused_settings(self.method)
         for field in fields(self):
             if field.name in unused:
                 object.__setattr__(self, field.name, field.default)

@@ -43,6 +43,7 @@ def test_the_run_directory_holds_all_of_it(runs, method):
         "metrics.json",
         "history.csv",
         "predictions.npz",
+        "rows.json",
         "features.npz",
         "environment.json",
         weights.get(method, "model.weights.h5"),

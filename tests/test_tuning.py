@@ -64,6 +64,9 @@ def test_the_chosen_rates_are_evaluated_with_other_seeds(tuned):
 def test_trials_see_no_test_row_and_lie_apart(tuned):
     output, _ = tuned
     trials = list((output / "tuning").rglob("metrics.json"))
+    for trial in trials:
+        assert set(RunResult.load(trial.parent).rows["splits"]) == {"train", "validation"}
+        assert set(RunResult.load(trial.parent).rows["errors"]) == {"validation"}
     assert len(trials) == len(RATES) * 2 * 2
     for path in trials:
         assert list(RunResult.load(path.parent).metrics) == ["validation"]

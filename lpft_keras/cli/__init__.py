@@ -9,6 +9,7 @@ from lpft_keras import __version__
 from lpft_keras.cli.data import add_tasks
 from lpft_keras.cli.parser import Parser
 from lpft_keras.cli.reading import add_calibrate, add_representation, add_table
+from lpft_keras.cli.reporting import add_report
 from lpft_keras.cli.reproducing import add_reproduce
 from lpft_keras.cli.running import add_head_norm, add_ntk, add_run
 from lpft_keras.cli.sweeping import add_sweep, add_tune
@@ -19,6 +20,7 @@ _COMMANDS = (
     add_sweep,
     add_tune,
     add_table,
+    add_report,
     add_calibrate,
     add_representation,
     add_head_norm,

@@ -161,7 +161,7 @@ def _table(parsed: argparse.Namespace) -> int:
     from lpft_keras.storage import as_json, write_atomically
     from lpft_keras.tables import print_result_tables
 
-    runs = _runs(parsed.runs)
+    runs = found_runs(parsed.runs)
     if parsed.differences:
         tables = [difference_table(paired_differences(runs, parsed.metric, parsed.versus))]
     else:
@@ -208,7 +208,7 @@ def _rendered(tables: Sequence["ResultTable"], form: str) -> str:
     return {"csv": as_csv, "markdown": as_markdown, "latex": as_latex}[form](tables)
 
 
-def _runs(directories: Sequence[str]) -> list["RunResult"]:
+def found_runs(directories: Sequence[str]) -> list["RunResult"]:
     """Return the runs of directories, those below a directory that is none itself too.
 
     Folders of runs that were only tried out, and the cache, are passed over, unless they are what is named.
@@ -228,8 +228,8 @@ def _runs(directories: Sequence[str]) -> list["RunResult"]:
 
 
 def _runs_of_one_task(directories: Sequence[str]) -> list["RunResult"]:
-    """Return the runs of directories, as `_runs`, all of one task and backbone."""
-    found = _runs(directories)
+    """Return the runs of directories, as `found_runs`, all of one task and backbone."""
+    found = found_runs(directories)
     kinds = {(run.summary["task"], run.summary["backbone"]) for run in found}
     if len(kinds) > 1:
         named = ", ".join(sorted(f"{task} on {backbone}" for task, backbone in kinds))

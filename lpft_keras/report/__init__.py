@@ -1,10 +1,12 @@
 """What is read off finished runs: the rows of the paper's tables, and figures. Run directories in, numbers out."""
 
 from lpft_keras.report.calibration import Scored, plot_scored, score_file, score_run
+from lpft_keras.report.cells import mean_and_deviation
 from lpft_keras.report.differences import Difference, difference_table, paired_differences
 from lpft_keras.report.feature_map import feature_map, plot_feature_map
-from lpft_keras.report.groups import groups
+from lpft_keras.report.groups import groups, groups_by_task
 from lpft_keras.report.head_norm import HeadNormPoint, head_norm_points, plot_head_norm, trends
+from lpft_keras.report.in_print import number_in_print
 from lpft_keras.report.norm_paths import norm_paths, plot_norm_paths
 from lpft_keras.report.paper_tables import (
     calibration_table,
@@ -35,10 +37,13 @@ __all__ = [
     "feature_change_table",
     "feature_map",
     "groups",
+    "groups_by_task",
     "head_norm_points",
     "head_norm_table",
     "kernel_table",
+    "mean_and_deviation",
     "norm_paths",
+    "number_in_print",
     "paired_differences",
     "plot_feature_map",
     "plot_head_norm",

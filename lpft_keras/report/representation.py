@@ -75,9 +75,10 @@ def represent(result: RunResult, split: str = "test", *, ridge: float | None = N
     Raises:
         InputError: The split is unknown, or its rows hold one class only.
     """
-    if split not in result.features:
-        raise unknown_name(f"split of {result.directory}", split, result.features)
-    after, before = result.features[split], result.pretrained_features[split]
+    features = result.features
+    if split not in features:
+        raise unknown_name(f"split of {result.directory}", split, features)
+    after, before = features[split], result.pretrained_features[split]
     labels = result.predictions[split]["labels"]
     shares = fisher_discriminant_shares(after, labels, ridge=ridge)
     settings = result.config["settings"]
