@@ -260,8 +260,9 @@ def _run(
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
     if (directory / "checkpoint").is_dir():
         check_same_weights(directory, backbone)
-    write_json(directory / "environment.json", environment(checksums(data), backbone.source))
     tokens = encoded_splits(backbone, data, settings.max_length, cache, show_progress)
+    rows = {name: {"rows": len(one.labels), "cut": int(one.tokens.truncated.sum())} for name, one in tokens.items()}
+    write_json(directory / "environment.json", environment(checksums(data), backbone.source) | {"rows": rows})
     trained = train_classifier(
         backbone,
         len(data.labels),

@@ -10,6 +10,7 @@ from lpft_keras.cli.data import add_tasks
 from lpft_keras.cli.parser import Parser
 from lpft_keras.cli.reading import add_calibrate, add_representation, add_table
 from lpft_keras.cli.running import add_head_norm, add_ntk, add_run
+from lpft_keras.cli.sharing import add_export
 from lpft_keras.cli.sweeping import add_sweep, add_tune
 from lpft_keras.errors import InputError
 
@@ -22,6 +23,7 @@ _COMMANDS = (
     add_representation,
     add_head_norm,
     add_ntk,
+    add_export,
     add_tasks,
 )
 
