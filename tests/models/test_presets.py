@@ -76,7 +76,7 @@ def test_what_kerashubs_tokenizer_cuts_otherwise_is_known(tmp_path, model_type):
     backbone, preset, about = saved(tmp_path, model_type)
     kinds = set(about["kerashub_alone"]["texts"])
     assert not kinds & {"plain words", "accents", "emoji", "Chinese and Japanese signs", "tokens' own names"}
-    assert kinds, "control characters at least, or numbers, are cut otherwise"
+    assert model_type == "roberta" or "control characters" in kinds
     tokenizer = keras_hub.models.Tokenizer.from_preset(str(preset))
     for kind, text in PROBES.items():
         tokens = encode(backbone, [(text,)], 128)
