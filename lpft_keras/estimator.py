@@ -26,6 +26,7 @@ from lpft_keras.results import HISTORY_COLUMNS, RunResult
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_json, write_json
 from lpft_keras.training.batches import Encoded
+from lpft_keras.training.callbacks import check_callbacks
 from lpft_keras.training.forward import forward_function
 from lpft_keras.training.linear_probe import usable_folds
 from lpft_keras.weights import check_same_weights, load_weights, save_weights
@@ -114,6 +115,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         texts: Sequence[str] | Sequence[tuple[str, str]],
         labels: Sequence[Any],
         validation: tuple[Sequence[Any], Sequence[Any]] | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> "TextClassifier":
         """Train on texts.
 
@@ -121,6 +123,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             texts: Strings, or pairs of strings.
             labels: One a text: strings, integers or booleans.
             validation: Texts and labels that choose the best epoch; None holds out `validation_fraction` of the rows.
+            callbacks: Keras callbacks for fine-tuning, as for `lpft_keras.run`.
 
         Returns:
             This estimator.
@@ -129,6 +132,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             InputError: A setting, a text or a label is wrong.
         """
         settings = self._settings()
+        check_callbacks(callbacks)
         check_backbone(self.backbone)
         rows = as_rows(texts)
         if len(rows) != len(labels):
@@ -153,6 +157,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
                 Encoded(encode(backbone, held_rows, self.max_length), held_ids),
                 settings.pipeline(),
                 score=accuracy,
+                callbacks=callbacks,
             )
         self.history_ = [{name: row[name] for name in HISTORY_COLUMNS} for row in trained.history]
         self._ready(backbone, trained.classifier)

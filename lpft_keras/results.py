@@ -133,7 +133,7 @@ class RunResult:
             InputError: The run's weights are missing or damaged.
 
         Example:
-            >>> result.model(calibrated=True).save("classifier.keras")
+            >>> result.model(calibrated=True).save("classifier.keras")  # import lpft_keras.models before you load it
         """
         from lpft_keras.weights import load_run_model
 
@@ -144,8 +144,8 @@ class RunResult:
 
         `keras_hub.models.Backbone.from_preset(directory)` and KerasHub's tokenizers and preprocessors load it without
         this package; `TextClassifier.from_preset(directory)` predicts by it; `run(backbone=directory)` goes on from it.
-        `classifier.keras` is all of the classifier in one file, for Keras with this package imported. Adapters are
-        merged. `README.md` is the model card, and says where KerasHub alone differs from us, as measured.
+        `classifier.keras` is all of the classifier in one file, for Keras once `lpft_keras.models` is imported.
+        Adapters are merged. `README.md` is the model card, and says where KerasHub alone differs from us, as measured.
 
         Args:
             directory: A new or empty directory; one that was written so before is replaced. Whole or not there.

@@ -42,7 +42,7 @@ def loading_section(about: dict[str, Any], place: str) -> str:
         + _differences(about)
         + f"The whole classifier, with lpft-keras:\n\n```python\n{predict}\n```\n\n"
         "Or as a Keras model from tokens to logits:\n\n"
-        "```python\nimport keras\nimport keras_hub\nimport lpft_keras\n\n"
+        "```python\nimport keras\nimport lpft_keras.models\n\n"
         'model = keras.saving.load_model("classifier.keras")\n```\n'
     )
 

@@ -1,12 +1,15 @@
 """A server that speaks as much of Hugging Face's protocol as an upload needs, and keeps what it was sent."""
 
 import base64
+import hashlib
 import json
+import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 TOKEN = "hf_" + "x" * 34
+COMMIT = "0" * 40
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -28,12 +31,15 @@ class Hub(BaseHTTPRequestHandler):
         return body
 
     def _answer(self, value, status=200):
-        body = json.dumps(value).encode()
+        self._send(json.dumps(value).encode(), status)
+
+    def _send(self, body, status=200):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        for name in ("X-Repo-Commit", "ETag") if status == 200 else ():
-            self.send_header(name, "0" * 40)
+        if status == 200:
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -61,12 +67,17 @@ class Hub(BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     hub["files"][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            commit = {"commitUrl": f"{address}/me/model/commit/{'0' * 40}", "commitOid": "0" * 40, "success": True}
+            commit = {"commitUrl": f"{address}/me/model/commit/{COMMIT}", "commitOid": COMMIT, "success": True}
             return self._answer(commit)
-        if self.path.startswith("/me/model/resolve/main/") and self.path.split("/")[-1] in hub["files"]:
-            return self._answer({})
+        if "/tree/" in self.path:
+            files = hub["files"].items()
+            return self._answer([{"type": "file", "path": k, "size": len(v), "oid": COMMIT} for k, v in files])
         if self.path.startswith("/api/models/me/model"):
-            return self._answer({"id": "me/model", "sha": "0" * 40, "siblings": [], "tags": [], "downloads": 0})
+            siblings = [{"rfilename": path} for path in hub["files"]]
+            return self._answer({"id": "me/model", "sha": COMMIT, "siblings": siblings, "tags": [], "downloads": 0})
+        asked = re.fullmatch(r"/me/model/resolve/[^/]+/([^?]+).*", self.path)
+        if asked and asked[1] in hub["files"]:
+            return self._send(hub["files"][asked[1]])
         self.send_response(404)
         self.send_header("X-Error-Code", "EntryNotFound")
         self.send_header("Content-Length", "0")

@@ -57,8 +57,7 @@ KERAS = """
 import sys
 import numpy as np
 import keras
-import keras_hub
-import lpft_keras
+import lpft_keras.models
 for directory in sys.argv[3:]:
     data = np.load(sys.argv[1])
     model = keras.saving.load_model(f"{directory}/classifier.keras")

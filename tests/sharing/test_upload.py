@@ -3,9 +3,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import lpft_keras
+from lpft_keras import TextClassifier
 from lpft_keras.errors import InputError
 from lpft_keras.sharing import check_uri
 from tests.sharing.hub import TOKEN, hub
@@ -18,14 +20,19 @@ def done(tmp_path_factory):
 
 
 def export(done, folder, *arguments, **environment):
-    """Run the command where nobody is logged in anywhere, but as told; nothing but this machine is reached."""
-    alone = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "KAGGLE"))}
-    alone |= {"HOME": str(folder), "HF_HOME": str(folder / "hf"), "KAGGLE_CONFIG_DIR": str(folder / "kaggle")}
+    """Run the command where nobody is logged in anywhere, but as told."""
+    return alone(folder, "-m", "lpft_keras", "export", done.directory, *arguments, **environment)
+
+
+def alone(folder, *arguments, **environment):
+    """Run Python without anybody's login; nothing but this machine is reached."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "KAGGLE"))}
+    clean |= {"HOME": str(folder), "HF_HOME": str(folder / "hf"), "KAGGLE_CONFIG_DIR": str(folder / "kaggle")}
     for scheme in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        alone.pop(scheme, None)
-    command = [sys.executable, "-m", "lpft_keras", "export", str(done.directory), *map(str, arguments)]
+        clean.pop(scheme, None)
+    command = [sys.executable, *map(str, arguments)]
     return subprocess.run(
-        command, env={**alone, **environment}, capture_output=True, text=True, timeout=300, check=False
+        command, env={**clean, **environment}, capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -79,7 +86,7 @@ def test_the_whole_preset_with_our_card_is_uploaded(done, tmp_path):
     said = {"run": str(done.directory), "directory": str(tmp_path / "kept"), "uploaded": "hf://me/model"}
     assert json.loads(ended.stdout) == said
     assert state["created"][0]["name"] == "model"
-    assert state["created"][0]["private"] is True or state["created"][0].get("visibility") == "private"
+    assert state["created"][0].get("private") or state["created"][0].get("visibility") == "private"
     kept = {
         path.relative_to(tmp_path / "kept").as_posix(): path.read_bytes()
         for path in (tmp_path / "kept").rglob("*")
@@ -90,13 +97,22 @@ def test_the_whole_preset_with_our_card_is_uploaded(done, tmp_path):
     assert b'from_preset("hf://me/model")' in kept["README.md"]
 
 
-def test_a_card_that_is_there_is_replaced_by_ours(done, tmp_path):
+def test_it_is_read_back_and_a_card_that_was_there_is_ours_now(done, tmp_path):
     with hub() as (address, state):
         state["files"]["README.md"] = b"of before"
         ended = export(done, tmp_path, "--upload", "hf://me/model", HF_ENDPOINT=address, HF_TOKEN=TOKEN)
-    assert ended.returncode == 0, ended.stderr
+        assert ended.returncode == 0, ended.stderr
+        code = (
+            "import lpft_keras\n"
+            "classifier = lpft_keras.TextClassifier.from_preset('hf://me/model')\n"
+            "print(classifier.decision_function(['A cat sat.']).tolist())"
+        )
+        read = alone(tmp_path, "-c", code, HF_ENDPOINT=address, HF_TOKEN=TOKEN)
     assert ended.stdout == "hf://me/model\n"
     assert state["files"]["README.md"].startswith(b"---\nlibrary_name: keras-hub\n")
+    assert read.returncode == 0, read.stderr
+    want = TextClassifier.from_run(done.directory).decision_function(["A cat sat."])
+    np.testing.assert_allclose(json.loads(read.stdout), want, atol=1e-5)
 
 
 @pytest.mark.parametrize(

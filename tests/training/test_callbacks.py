@@ -109,6 +109,17 @@ def test_ordinary_callbacks_work(tmp_path):
     assert scalars(tmp_path / "events" / "validation")["epoch_ece"]
 
 
+def test_an_estimator_takes_them_too():
+    stop = keras.callbacks.EarlyStopping("val_loss", min_delta=10.0, patience=1)
+    settings = {"backbone": "tiny", "max_length": 16, "epochs": 4, "batch_size": 8, "learning_rate": 3e-3}
+    classifier = lpft_keras.TextClassifier("ft", **settings)
+    texts, labels = ["a fine film", "a dull film"] * 20, ["good", "bad"] * 20
+    classifier.fit(texts, labels, callbacks=[stop])
+    assert [row["step"] for row in classifier.history_] == [0, 1, 2]
+    with pytest.raises(InputError, match="ReduceLROnPlateau"):
+        classifier.fit(texts, labels, callbacks=[keras.callbacks.ReduceLROnPlateau()])
+
+
 @pytest.mark.parametrize(
     ("callback", "words"),
     [
