@@ -17,13 +17,16 @@ from lpft_keras.evaluation import accuracy
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import check_backbone, load_backbone
 from lpft_keras.models.classifier import scale_head
+from lpft_keras.models.download import HF_PREFIX, parse_hf, snapshot
 from lpft_keras.models.encoding import as_rows, encode
+from lpft_keras.models.presets import ABOUT, read_about
 from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import HISTORY_COLUMNS, RunResult
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_json, write_json
 from lpft_keras.training.batches import Encoded
+from lpft_keras.training.callbacks import check_callbacks
 from lpft_keras.training.forward import forward_function
 from lpft_keras.training.linear_probe import usable_folds
 from lpft_keras.weights import check_same_weights, load_weights, save_weights
@@ -112,6 +115,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         texts: Sequence[str] | Sequence[tuple[str, str]],
         labels: Sequence[Any],
         validation: tuple[Sequence[Any], Sequence[Any]] | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> "TextClassifier":
         """Train on texts.
 
@@ -119,6 +123,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             texts: Strings, or pairs of strings.
             labels: One a text: strings, integers or booleans.
             validation: Texts and labels that choose the best epoch; None holds out `validation_fraction` of the rows.
+            callbacks: Keras callbacks for fine-tuning, as for `lpft_keras.run`.
 
         Returns:
             This estimator.
@@ -127,6 +132,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             InputError: A setting, a text or a label is wrong.
         """
         settings = self._settings()
+        check_callbacks(callbacks)
         check_backbone(self.backbone)
         rows = as_rows(texts)
         if len(rows) != len(labels):
@@ -151,6 +157,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
                 Encoded(encode(backbone, held_rows, self.max_length), held_ids),
                 settings.pipeline(),
                 score=accuracy,
+                callbacks=callbacks,
             )
         self.history_ = [{name: row[name] for name in HISTORY_COLUMNS} for row in trained.history]
         self._ready(backbone, trained.classifier)
@@ -282,6 +289,39 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         classifier.temperature_ = run.summary["temperature"]
         classifier._restore(run.directory)
         return classifier.calibrate() if calibrated else classifier
+
+    @classmethod
+    def from_preset(cls, preset: str | Path) -> "TextClassifier":
+        """Return the classifier in a preset that `RunResult.to_preset` wrote or `RunResult.upload` uploaded.
+
+        Args:
+            preset: The directory, or "hf://user/name" or "hf://user/name@revision".
+
+        Returns:
+            The fitted estimator: a linear head (`method="lp"`) on the preset's backbone. Its classes are the task's
+            label names; a temperature that was not folded into the head is its `temperature_`.
+
+        Raises:
+            InputError: There is no such preset, or it is damaged.
+
+        Example:
+            >>> TextClassifier.from_preset("my-preset").predict_proba(["An unseen text."])
+        """
+        name = str(preset)
+        directory = Path(name)
+        if name.startswith(HF_PREFIX):
+            directory = snapshot(*parse_hf(name))
+        about = read_about(directory)
+        if about is None:
+            raise InputError(f"{name} holds no preset of a classifier (no whole {ABOUT}); give one of to_preset")
+        known = about["classifier"]
+        params = {parameter: known[parameter] for parameter in ("max_length", "dropout", "dtype", "seed")}
+        classifier = cls("lp", name, pooling=about["pooling"], **params)
+        classifier.classes_ = np.array(known["classes"])
+        classifier.history_ = []
+        classifier.temperature_ = 1.0 if known["calibrated"] else known["temperature"]
+        classifier._restore(directory)
+        return classifier
 
     @classmethod
     def load(cls, directory: str | Path) -> "TextClassifier":

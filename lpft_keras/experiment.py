@@ -28,6 +28,7 @@ from lpft_keras.rows import row_counts, surest_errors
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import claimed, fingerprint, read_json, write_arrays, write_json
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
+from lpft_keras.training.callbacks import check_callbacks, check_tensorboard, tensorboard_callback
 from lpft_keras.training.linear_probe import usable_folds
 from lpft_keras.weights import check_same_weights, save_weights
 
@@ -59,6 +60,7 @@ def run(
     data_parallel: bool = False,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    tensorboard: bool = False,
     show_progress: bool | None = None,
 ) -> RunResult:
     """Train a classifier by one method on one task, and report honest numbers.
@@ -94,7 +96,11 @@ def run(
         data_parallel: Cut each batch across all devices that JAX sees: the same numbers up to rounding. Each
             micro-batch needs a multiple of their number in rows.
         overwrite: Do the run anew, whatever its directory holds.
-        callbacks: Keras callbacks for fine-tuning. A run that is reused calls none, and a resumed one starts them anew.
+        callbacks: Keras callbacks for fine-tuning, no part of what the run is. A run that is reused calls none, and a
+            resumed one starts them anew. Their logs hold `val_loss`, `val_accuracy`, `val_ece` and the norms of the
+            history. Whatever they watch, the best epoch by the task's metric is kept: `EarlyStopping` only ends a run
+            sooner. Those that set the learning rate, or other weights, are refused.
+        tensorboard: Write what they hold for TensorBoard, too, into `tensorboard/` in the run's directory.
         show_progress: Whether to show progress bars; None shows them on a terminal, but not under CI.
 
     Returns:
@@ -129,6 +135,9 @@ def run(
         data_parallel=data_parallel,
     )
     settings.check_devices()
+    check_callbacks(callbacks)
+    if tensorboard:
+        check_tensorboard()
     check_backbone(settings.backbone)
     data = load_task(task, data_dir, limit)
     return perform(
@@ -139,6 +148,7 @@ def run(
         Path(output_dir) / "cache",
         overwrite=overwrite,
         callbacks=callbacks,
+        tensorboard=tensorboard,
         show_progress=show_progress,
     )
 
@@ -152,6 +162,7 @@ def perform(
     *,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    tensorboard: bool = False,
     show_progress: bool | None = None,
 ) -> RunResult:
     """Do a run on rows that are loaded already, unless its directory holds it, finished.
@@ -164,6 +175,7 @@ def perform(
         cache: Where token arrays, features and probes are kept for other runs.
         overwrite: As for `run`, like the rest.
         callbacks: Keras callbacks for fine-tuning.
+        tensorboard: Whether to write for TensorBoard.
         show_progress: Whether to show progress bars.
 
     Returns:
@@ -186,8 +198,13 @@ def perform(
     with claimed(cache / f"run-{place}", str(directory)), global_state_kept(), on_all_devices(settings.data_parallel):
         finished = _claim(directory, config, overwrite)
         if finished is not None:
-            log.info("reused the finished run in %s", directory)
+            unused = "; no callback was called, nothing written for TensorBoard" if tensorboard or callbacks else ""
+            log.info("reused the finished run in %s%s", directory, unused)
             return finished
+        if tensorboard:
+            if settings.pipeline().fine_tune is None:
+                log.info("%s has no fine-tuning stage that could be written for TensorBoard", settings.method)
+            callbacks = [*callbacks, tensorboard_callback(directory / "tensorboard")]
         return _run(task, settings, data, directory, cache, callbacks, show_progress)
 
 

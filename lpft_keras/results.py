@@ -143,11 +143,65 @@ class RunResult:
             InputError: The run's weights are missing or damaged.
 
         Example:
-            >>> result.model(calibrated=True).save("classifier.keras")
+            >>> result.model(calibrated=True).save("classifier.keras")  # import lpft_keras.models before you load it
         """
         from lpft_keras.weights import load_run_model
 
         return load_run_model(self.directory, self.config, self.summary["temperature"] if calibrated else None)
+
+    def to_preset(self, directory: str | Path, *, calibrated: bool = True, license: str | None = None) -> Path:
+        """Write the trained classifier for others: a preset, the whole classifier, and a model card.
+
+        `keras_hub.models.Backbone.from_preset(directory)` and KerasHub's tokenizers and preprocessors load it without
+        this package; `TextClassifier.from_preset(directory)` predicts by it; `run(backbone=directory)` goes on from it.
+        `classifier.keras` is all of the classifier in one file, for Keras once `lpft_keras.models` is imported.
+        Adapters are merged. `README.md` is the model card, and says where KerasHub alone differs from us, as measured.
+
+        Args:
+            directory: A new or empty directory; one that was written so before is replaced. Whole or not there.
+            calibrated: Fold the temperature that suits the validation rows best into the head, as in `model`.
+            license: Licence for the model card, such as "apache-2.0"; the backbone's own may bind you.
+
+        Returns:
+            The directory.
+
+        Raises:
+            InputError: The directory holds something else, or the run's weights are missing or damaged.
+
+        Example:
+            >>> result.to_preset("my-preset", license="apache-2.0")
+        """
+        from lpft_keras.sharing import write_preset
+
+        return write_preset(self, directory, calibrated=calibrated, license=license)
+
+    def upload(
+        self,
+        uri: str,
+        directory: str | Path | None = None,
+        *,
+        calibrated: bool = True,
+        license: str | None = None,
+        private: bool = False,
+    ) -> None:
+        """Upload what `to_preset` writes to Kaggle or Hugging Face.
+
+        Args:
+            uri: "hf://user/name" or "kaggle://user/model/keras/variation"; you must be logged in there.
+            directory: Where to keep what is uploaded; None keeps nothing.
+            calibrated: As for `to_preset`, like `license`.
+            license: Licence for the model card.
+            private: Whether Hugging Face makes a new repository a private one. Kaggle's are until you publish them.
+
+        Raises:
+            InputError: The URI is wrong or nobody is logged in there: before any work; or the upload failed.
+
+        Example:
+            >>> result.upload("hf://user/name", license="apache-2.0", private=True)
+        """
+        from lpft_keras.sharing import upload
+
+        upload(self, uri, directory, calibrated=calibrated, license=license, private=private)
 
     def _by_split(self, name: str) -> dict[str, dict[str, np.ndarray]]:
         arrays = self._needed(read_arrays(self.directory / name), name)

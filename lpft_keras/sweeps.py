@@ -20,6 +20,7 @@ from lpft_keras.results import RunResult
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_toml
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
+from lpft_keras.training.callbacks import check_callbacks, check_tensorboard
 from lpft_keras.workers import Failure, Request
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def plan(
     output_dir: str | Path = "runs",
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    tensorboard: bool = False,
     show_progress: bool | None = None,
     **settings: Any,
 ) -> list[Request]:
@@ -109,6 +111,7 @@ def plan(
         output_dir: Where run directories live.
         overwrite: Do runs anew.
         callbacks: Keras callbacks.
+        tensorboard: Whether each run writes for TensorBoard.
         show_progress: Whether to show progress bars.
         **settings: Other fields of `RunSettings`.
 
@@ -120,8 +123,11 @@ def plan(
     """
     unknown = [name for name in settings if name not in _SETTINGS]
     if unknown:
-        names = [*_CROSSED.values(), *_SETTINGS, "data_dir", "output_dir", "overwrite", "workers"]
+        names = [*_CROSSED.values(), *_SETTINGS, "data_dir", "output_dir", "overwrite", "tensorboard", "workers"]
         raise unknown_name("argument", unknown[0], names)
+    check_callbacks(callbacks)
+    if tensorboard:
+        check_tensorboard()
     chosen_methods = [name for one in as_list(methods, "methods") for name in (METHODS if one == "all" else [one])]
     scales = as_list(head_scales, "head_scales")
     parts = (
@@ -148,6 +154,7 @@ def plan(
                 data_dir=data_dir,
                 overwrite=overwrite,
                 callbacks=callbacks,
+                tensorboard=tensorboard,
                 show_progress=show_progress,
             ),
         )
@@ -240,7 +247,7 @@ def read_sweep(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path).expanduser()
     given = read_toml(path)
-    known = {*_CROSSED, *_SETTINGS, "data_dir", "output_dir", "overwrite", "workers", "engine"}
+    known = {*_CROSSED, *_SETTINGS, "data_dir", "output_dir", "overwrite", "tensorboard", "workers", "engine"}
     found: dict[str, Any] = {}
     for flag, value in given.items():
         key = flag.replace("-", "_")

@@ -108,6 +108,13 @@ def load_run_model(directory: Path, config: Mapping[str, Any], temperature: floa
     Raises:
         InputError: The weights are missing or damaged, or the backbone's have changed.
     """
+    return load_run(directory, config, temperature)[0]
+
+
+def load_run(
+    directory: Path, config: Mapping[str, Any], temperature: float | None = None
+) -> tuple[keras.Model, TextBackbone]:
+    """Return what `load_run_model` does, and the backbone inside it."""
     settings = RunSettings(**config["settings"])
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
     check_same_weights(directory, backbone)
@@ -119,4 +126,4 @@ def load_run_model(directory: Path, config: Mapping[str, Any], temperature: floa
         scale_head(classifier, 1 / temperature)
         if lora_settings(backbone.model) is not None:
             merge_lora(backbone.model)
-    return classifier
+    return classifier, backbone

@@ -45,6 +45,7 @@ class Request:
         only_validation: Leave test rows alone, so that nothing can be chosen by them.
         overwrite: Do it anew.
         callbacks: Keras callbacks.
+        tensorboard: Whether to write for TensorBoard.
         show_progress: Whether to show progress bars.
         sweep: Names the sweep that the run is of: its rows are read once a process.
         backend: The Keras backend of a process of its own; None for the process that asks.
@@ -61,6 +62,7 @@ class Request:
     only_validation: bool = False
     overwrite: bool = False
     callbacks: Sequence[Any] = ()
+    tensorboard: bool = False
     show_progress: bool | None = None
     sweep: str = ""
     backend: str | None = None
@@ -128,6 +130,7 @@ def perform_request(request: Request, data: TaskData | None = None) -> "RunResul
                 request.output_dir / "cache",
                 overwrite=request.overwrite,
                 callbacks=request.callbacks,
+                tensorboard=request.tensorboard,
                 show_progress=request.show_progress,
             )
         except InputError as error:

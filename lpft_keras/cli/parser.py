@@ -150,6 +150,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-parallel", action="store_true", help="share each batch between all devices that JAX sees"
     )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="log each epoch in the run's directory, for tensorboard --logdir"
+    )
 
 
 def add_rate_arguments(parser: argparse.ArgumentParser, default_scales: str = "1") -> None:

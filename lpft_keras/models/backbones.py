@@ -13,7 +13,7 @@ import keras
 import keras_hub
 
 from lpft_keras.errors import InputError, first_line, unknown_name
-from lpft_keras.models import download, huggingface, random_weights
+from lpft_keras.models import download, huggingface, presets, random_weights
 from lpft_keras.models.tokenization import load_tokenizer
 from lpft_keras.storage import file_sha256
 
@@ -215,6 +215,7 @@ def _load_keras(
     directory: Path, config: dict[str, Any], source: dict[str, str], dropout: float | None, dtype: str | None, weights
 ) -> TextBackbone:
     cls = _registered(config, directory)
+    ours = presets.read_about(directory)
     arguments = _arguments(cls, dropout, dtype)
     try:
         model = cls.from_preset(str(directory), load_weights=weights, **arguments)
@@ -225,11 +226,15 @@ def _load_keras(
         text = (directory / "tokenizer.json").read_text("utf-8")
         tokenizer = keras.saving.deserialize_keras_object(json.loads(text))
         tokenizer.load_preset_assets(str(directory))
+        if ours is not None:
+            model = presets.with_exact(model, ours, dropout)
+            presets.complete_tokenizer(tokenizer, ours)
     except Exception as error:
         raise InputError(f"the tokenizer in {directory} does not load: {first_line(error)}") from error
     if weights:
         source = {**source, "sha256": ",".join(file_sha256(path) for path in _keras_weights(directory))}
-    return TextBackbone("", model, _preprocessor_class(cls)(tokenizer), "first", source)
+    pooling = "first" if ours is None else ours["pooling"]
+    return TextBackbone("", model, _preprocessor_class(cls)(tokenizer), pooling, source)
 
 
 def _arguments(cls: type, dropout: float | None, dtype: str | None) -> dict[str, Any]:

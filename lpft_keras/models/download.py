@@ -33,6 +33,9 @@ _FILES = [
     "model.weights.h5",
     "model.weights.json",
     "model_*.weights.h5",
+    # ours beside it
+    "lpft_keras.json",
+    "head.npz",
 ]
 
 

@@ -6,6 +6,8 @@ here are KerasHub's own plus those arguments, which they also keep in their conf
 the same function. The variables and layers are unchanged.
 """
 
+from typing import Any
+
 import keras
 import keras_hub
 
@@ -26,6 +28,22 @@ ACTIVATIONS = {
     "silu": keras.activations.silu,
     "swish": keras.activations.silu,
 }
+
+
+EXACT: dict[type, type] = {}
+"""The classes here, by the KerasHub class that each derives from."""
+
+_SETTINGS = ("activation", "layer_norm_epsilon", "attention_dropout")
+
+
+def plain_class(model: keras.Model) -> type:
+    """Return the KerasHub class of a backbone, whether or not it is one of those here."""
+    return next((base for base, own in EXACT.items() if isinstance(model, own)), type(model))
+
+
+def exact_settings(model: keras.Model) -> dict[str, Any]:
+    """Return what a backbone of a class here has beyond KerasHub's class; of any other, nothing."""
+    return {name: getattr(model, name) for name in _SETTINGS} if type(model) in EXACT.values() else {}
 
 
 def _exact(base: type) -> type:
@@ -71,7 +89,8 @@ def _exact(base: type) -> type:
 
     Exact.__name__ = Exact.__qualname__ = f"Exact{base.__name__}"
     Exact.__doc__ = f"`keras_hub.models.{base.__name__}` that keeps to a checkpoint's settings."
-    return keras.saving.register_keras_serializable(package="lpft_keras")(Exact)
+    EXACT[base] = keras.saving.register_keras_serializable(package="lpft_keras")(Exact)
+    return EXACT[base]
 
 
 ExactBertBackbone = _exact(keras_hub.models.BertBackbone)

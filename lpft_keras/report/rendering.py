@@ -5,12 +5,13 @@ for a command, or by a spreadsheet for a formula.
 """
 
 import csv
-import html
 import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from lpft_keras.markdown import escaped_markdown, one_line
 
 
 @dataclass(frozen=True)
@@ -80,22 +81,17 @@ def as_markdown(tables: Sequence[ResultTable]) -> str:
 
 def _markdown(table: ResultTable) -> str:
     numbers = len(table.columns) - table.names
-    lines = [_markdown_row([_escaped_markdown(name) for name in table.columns])]
+    lines = [_markdown_row([escaped_markdown(name) for name in table.columns])]
     lines.append(_markdown_row([":--"] * table.names + ["--:"] * numbers))
     for row in table.rows:
-        names = [_escaped_markdown(name) for name in row[: table.names]]
+        names = [escaped_markdown(name) for name in row[: table.names]]
         lines.append(_markdown_row([*names, *row[table.names :]]))
-    notes = _escaped_markdown("; ".join(table.notes))
-    return f"**{_escaped_markdown(table.title)}**\n\n" + "\n".join(lines) + f"\n\n{notes}\n"
+    notes = escaped_markdown("; ".join(table.notes))
+    return f"**{escaped_markdown(table.title)}**\n\n" + "\n".join(lines) + f"\n\n{notes}\n"
 
 
 def _markdown_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _escaped_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is; HTML's own signs as entities, which any renderer leaves alone."""
-    return re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", html.escape(_one_line(text), quote=False))
 
 
 def as_latex(tables: Sequence[ResultTable]) -> str:
@@ -157,9 +153,4 @@ _LATEX = {
 
 def escaped_latex(text: str) -> str:
     """Return text that LaTeX sets as it is."""
-    return "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
-
-
-def _one_line(text: str) -> str:
-    """Return text without line breaks and other signs that nobody sees, which would end a row."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    return "".join(_LATEX.get(sign, sign) for sign in one_line(text))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
+from lpft_keras.calibration import expected_calibration_error
 from lpft_keras.distribution import devices_in_use
 from lpft_keras.errors import InputError
 from lpft_keras.models.classifier import get_head
@@ -124,6 +125,7 @@ def fine_tune(
         seed: Seed of the batches.
         folder: Where the state after each epoch is kept; a state found there is gone on from.
         callbacks: Keras callbacks. They see the model that `fit` trains; it shares its variables with the classifier.
+            Their logs hold the epoch's history, and the expected calibration error on the validation rows.
         show_progress: Whether to show a progress bar; None decides by the terminal.
 
     Returns:
@@ -141,7 +143,7 @@ def fine_tune(
     if first_epoch:
         log.info("going on after epoch %d of %d, which an earlier process finished", first_epoch, settings.epochs)
 
-    def record(epoch: int, loss: float, accuracy: float) -> float:
+    def record(epoch: int, loss: float, accuracy: float) -> tuple[float, float]:
         logits = forward(validation.tokens)[1]
         value = score(logits, validation.labels)
         if epoch and not shows_progress(show_progress):
@@ -157,7 +159,10 @@ def fine_tune(
                 **head_record(get_head(classifier), logits),
             }
         )
-        return value
+        # Logits of a training that diverged, which is told apart after this, have no calibration.
+        probabilities = softmax(logits.astype(np.float64), axis=1)
+        finite = np.isfinite(logits).all()
+        return value, expected_calibration_error(probabilities, validation.labels) if finite else math.nan
 
     if not history:
         record(0, math.nan, math.nan)
@@ -223,12 +228,14 @@ class _Watch(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        score = self._record(epoch + 1, float(logs["loss"]), float(logs["accuracy"]))
+        score, calibration_error = self._record(epoch + 1, float(logs["loss"]), float(logs["accuracy"]))
         # The training loss is that before the last step, which may itself have broken the weights.
         self._check(self._history[-1]["validation_loss"], self._steps)
         # Callbacks that come after, such as EarlyStopping, find the validation under the names Keras uses.
-        logs["val_loss"] = self._history[-1]["validation_loss"]
-        logs["val_accuracy"] = self._history[-1]["validation_accuracy"]
+        row = self._history[-1]
+        logs["val_loss"], logs["val_accuracy"] = row["validation_loss"], row["validation_accuracy"]
+        logs["val_ece"] = calibration_error
+        logs |= {name: row[name] for name in ("head_norm", "bias_norm", "logit_norm")}
         if score > self._checkpoint.best_score:
             self._checkpoint.keep_best(epoch, score)
         self._checkpoint.save(epoch, self._history)
