@@ -1,0 +1,30 @@
+"""PubMed 20k RCT: five classes. Calibration of the top label hides what class-wise calibration shows.
+
+PRINTED
+"""
+
+import argparse
+
+import lpft_keras
+from lpft_keras.calibration import class_wise_calibration_error, expected_calibration_error
+from lpft_keras.report import score_run
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--data-dir", default="data", help="holds pubmed/train.txt, pubmed/dev.txt and pubmed/test.txt")
+parser.add_argument("--backbone", default="minilm")
+parser.add_argument("--limit", type=int, default=1000, help="rows of each split")
+args = parser.parse_args()
+
+result = lpft_keras.run(
+    "pubmed", "lp", args.backbone, args.data_dir, limit=args.limit, output_dir=f"runs/first_{args.limit}"
+)
+temperature, vector = (score_run(result, scaling) for scaling in ("temperature", "vector"))
+panels = {"unscaled": temperature.before, "temperature": temperature.after, "vector": vector.after}
+for name, probabilities in panels.items():
+    top = expected_calibration_error(probabilities, temperature.labels)
+    class_wise = class_wise_calibration_error(probabilities, temperature.labels)
+    print(f"{name:11} ECE of the top label {top:.3f}, class-wise {class_wise:.3f}")
+for number, section in enumerate(lpft_keras.tasks.get_task("pubmed").labels):
+    share = (temperature.labels == number).mean()
+    said = ", ".join(f"{name} {probabilities[:, number].mean():.3f}" for name, probabilities in panels.items())
+    print(f"{section:11} share {share:.3f}; mean probability {said}")

@@ -1,0 +1,35 @@
+"""SST-5 as a shifted test set of Amazon: the larger the head before fine-tuning, the less the features move (Figure 3).
+
+PRINTED
+"""
+
+import argparse
+
+import lpft_keras
+from lpft_keras.report import head_norm_points, trends
+
+parser = argparse.ArgumentParser()
+parser.add_argument(
+    "--data-dir", default="data", help="BOSS's files: amazon/train.tsv, .../test.tsv, sst5/test.tsv, ..."
+)
+parser.add_argument("--backbone", default="minilm")
+parser.add_argument("--limit", type=int, default=200, help="rows of each split")
+args = parser.parse_args()
+
+found = lpft_keras.sweep(
+    "amazon",
+    ["ft", "lp-ft"],
+    head_scales=[0.1, 1, 10],
+    backbones=args.backbone,
+    data_dir=args.data_dir,
+    limit=args.limit,
+    epochs=2,
+    output_dir=f"runs/first_{args.limit}",
+)
+points = head_norm_points(found.results, split="sst5")
+for point in points:
+    norm, moved = point.start_head_norm, point.feature_change
+    print(
+        f"{point.method:5} head x {point.scale:4g}: norm {norm:6.2f}, features moved {moved:.3f}, accuracy {point.accuracy:.3f}"
+    )
+print("rank correlation of norm and movement:", {method: round(value, 2) for method, value in trends(points).items()})
