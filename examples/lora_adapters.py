@@ -1,6 +1,10 @@
-"""LoRA adapters: a task is a small file beside a backbone, loaded into a fresh one and, to serve, merged into its weights.
+"""LoRA adapters: a small file beside a backbone, loaded into a fresh one, and merged into its weights to serve.
 
-PRINTED
+Printed on TensorFlow:
+
+    adapter and head: 28 kB
+    adapters: 6144 numbers on 503680 frozen ones
+    merged: 0 adapters are left, and logits moved by 1e-07
 """
 
 import math
@@ -35,6 +39,5 @@ tokens = encode(backbone, pairs)
 _, with_adapters = forward_function(classifier)(tokens)
 merge_lora(backbone.model)
 _, merged = forward_function(classifier)(tokens)
-print(
-    f"merged: {len(lora_variables(backbone.model))} adapters left, logits moved {np.abs(merged - with_adapters).max():.0e}"
-)
+moved = np.abs(merged - with_adapters).max()
+print(f"merged: {len(lora_variables(backbone.model))} adapters are left, and logits moved by {moved:.0e}")

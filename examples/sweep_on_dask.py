@@ -1,6 +1,16 @@
 """A sweep on Dask: here two processes of this machine; on a cluster, give `Client` the address of its scheduler.
 
-PRINTED
+Printed on TensorFlow:
+
+    4 runs done, 0 failed
+    **pocket trained on demo: accuracy (%)**
+
+    | method | demo (ID) | ood |
+    | :-- | --: | --: |
+    | LP | 98.33±0.00 | 91.67±0.00 |
+    | LP-FT | 98.33±0.00 | 90.83±1.18 |
+
+    mean ± standard deviation over 2 seeds
 """
 
 import tempfile

@@ -20,7 +20,7 @@ SHIFTED = TASKS["amazon"].ood
 
 def printed(path):
     """Return what an example's docstring says it printed: the indented lines that end it."""
-    text, _, block = ast.get_docstring(ast.parse(path.read_text("utf-8"))).partition(":\n\n    ")
+    _, _, block = ast.get_docstring(ast.parse(path.read_text("utf-8"))).partition(":\n\n    ")
     assert block, f"{path} does not say what it printed"
     return textwrap.dedent("    " + block)
 

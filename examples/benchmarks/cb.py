@@ -14,7 +14,7 @@ parser.add_argument("--backbone", default="minilm")
 args = parser.parse_args()
 
 found = lpft_keras.sweep(
-    "cb", "all", backbones=args.backbone, data_dir=args.data_dir, epochs=3, output_dir="runs/three_epochs"
+    "cb", "all", backbones=args.backbone, data_dir=args.data_dir, epochs=2, output_dir="runs/two_epochs"
 )
 print(as_markdown([*result_tables(found.results), *result_tables(found.results, metric="macro_f1")]))
 

@@ -14,13 +14,13 @@ from lpft_keras.calibration import TemperatureScaling
 parser = argparse.ArgumentParser()
 parser.add_argument("--data-dir", help="holds mrpc/train.tsv and mrpc/dev.tsv; without it TensorFlow Datasets is asked")
 parser.add_argument("--backbone", default="minilm")
-parser.add_argument("--limit", type=int, default=500, help="rows of each split")
+parser.add_argument("--limit", type=int, default=300, help="rows of each split")
 args = parser.parse_args()
 
 thresholds = np.linspace(0.05, 0.95, 19)
 for method in ("lp", "lp-ft"):
     result = lpft_keras.run(
-        "mrpc", method, args.backbone, args.data_dir, limit=args.limit, epochs=3, output_dir=f"runs/first_{args.limit}"
+        "mrpc", method, args.backbone, args.data_dir, limit=args.limit, epochs=2, output_dir=f"runs/first_{args.limit}"
     )
     validation, test = result.predictions["validation"], result.predictions["test"]
     scaling = TemperatureScaling().fit(validation["logits"], validation["labels"])

@@ -1,6 +1,12 @@
 """SemEval: how far features move on rows like those trained on, and on posts that training never saw.
 
-PRINTED
+Printed with minilm on PyTorch, first 150 rows of each split, two epochs. Amazon's rows are a stand-in, other
+Amazon reviews by BOSS's label rule; SemEval's are real:
+
+    ft    test    features moved 7.968, CKA 0.150, accuracy 0.693
+    ft    semeval features moved 5.995, CKA 0.205, accuracy 0.467
+    lp-ft test    features moved 0.826, CKA 0.962, accuracy 0.573
+    lp-ft semeval features moved 0.796, CKA 0.993, accuracy 0.460
 """
 
 import argparse
@@ -9,11 +15,9 @@ import lpft_keras
 from lpft_keras.report import represent
 
 parser = argparse.ArgumentParser()
-parser.add_argument(
-    "--data-dir", default="data", help="BOSS's files: amazon/train.tsv, .../test.tsv, semeval/test.tsv, ..."
-)
+parser.add_argument("--data-dir", default="data", help="holds BOSS's files: amazon/train.tsv, sst5/test.tsv, ...")
 parser.add_argument("--backbone", default="minilm")
-parser.add_argument("--limit", type=int, default=200, help="rows of each split")
+parser.add_argument("--limit", type=int, default=150, help="rows of each split")
 args = parser.parse_args()
 
 for method in ("ft", "lp-ft"):

@@ -11,7 +11,7 @@ from lpft_keras.report import as_markdown, difference_table, paired_differences,
 parser = argparse.ArgumentParser()
 parser.add_argument("--data-dir", help="holds sst2/train.tsv and sst2/dev.tsv; without it TensorFlow Datasets is asked")
 parser.add_argument("--backbone", default="minilm")
-parser.add_argument("--limit", type=int, default=400, help="rows of each split")
+parser.add_argument("--limit", type=int, default=200, help="rows of each split")
 args = parser.parse_args()
 
 found = lpft_keras.sweep(

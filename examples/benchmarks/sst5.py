@@ -9,11 +9,9 @@ import lpft_keras
 from lpft_keras.report import head_norm_points, trends
 
 parser = argparse.ArgumentParser()
-parser.add_argument(
-    "--data-dir", default="data", help="BOSS's files: amazon/train.tsv, .../test.tsv, sst5/test.tsv, ..."
-)
+parser.add_argument("--data-dir", default="data", help="holds BOSS's files: amazon/train.tsv, sst5/test.tsv, ...")
 parser.add_argument("--backbone", default="minilm")
-parser.add_argument("--limit", type=int, default=200, help="rows of each split")
+parser.add_argument("--limit", type=int, default=150, help="rows of each split")
 args = parser.parse_args()
 
 found = lpft_keras.sweep(
@@ -28,8 +26,6 @@ found = lpft_keras.sweep(
 )
 points = head_norm_points(found.results, split="sst5")
 for point in points:
-    norm, moved = point.start_head_norm, point.feature_change
-    print(
-        f"{point.method:5} head x {point.scale:4g}: norm {norm:6.2f}, features moved {moved:.3f}, accuracy {point.accuracy:.3f}"
-    )
+    print(f"{point.method:5} head x {point.scale:4g}, norm {point.start_head_norm:6.2f}:", end=" ")
+    print(f"features moved {point.feature_change:.3f}, accuracy {point.accuracy:.3f}")
 print("rank correlation of norm and movement:", {method: round(value, 2) for method, value in trends(points).items()})

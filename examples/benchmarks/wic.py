@@ -1,6 +1,11 @@
 """WiC: does pre-training help at all? A control with random weights, and the interval in which chance lies.
 
-PRINTED
+Printed with minilm on PyTorch, first 500 rows of each split of the official files; 247 of the test rows are True:
+
+    minilm: accuracy 0.538 [0.496, 0.582]
+      Fisher's discriminant ratio 3.225
+    random:minilm: accuracy 0.544 [0.504, 0.588]
+      Fisher's discriminant ratio 3.052
 """
 
 import argparse
@@ -14,10 +19,10 @@ parser.add_argument(
     "--data-dir", help="holds wic/train.jsonl and wic/val.jsonl; without it TensorFlow Datasets is asked"
 )
 parser.add_argument("--backbone", default="minilm")
-parser.add_argument("--limit", type=int, default=1000, help="rows of each split")
+parser.add_argument("--limit", type=int, default=500, help="rows of each split")
 args = parser.parse_args()
 
-# Half of the rows are True, so a coin has 0.5; "random:" is the same architecture with weights that nobody trained.
+# "random:" is the same architecture with weights that nobody trained. Half of all rows are True, so a coin has 0.5.
 for backbone in (args.backbone, f"random:{args.backbone}"):
     result = lpft_keras.run(
         "wic", "lp", backbone, args.data_dir, limit=args.limit, output_dir=f"runs/first_{args.limit}"

@@ -1,6 +1,11 @@
 """WSC: recognise a collapsed classifier. An accuracy of 0.635 is what saying "False" to every row has.
 
-PRINTED
+Printed with minilm on PyTorch, three epochs, all of the official files:
+
+    lp: accuracy 0.635, of always saying the commoner class 0.635
+      says False 104 times, True 0 times; Matthews +0.000
+    ft: accuracy 0.635, of always saying the commoner class 0.635
+      says False 104 times, True 0 times; Matthews +0.000
 """
 
 import argparse
