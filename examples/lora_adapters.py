@@ -1,6 +1,6 @@
 """LoRA adapters: a small file beside a backbone, loaded into a fresh one, and merged into its weights to serve.
 
-Printed on TensorFlow:
+Printed with pocket on TensorFlow:
 
     adapter and head: 28 kB
     adapters: 6144 numbers on 503680 frozen ones

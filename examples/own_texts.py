@@ -1,6 +1,6 @@
 """Train a classifier on texts and labels at hand, save it, and ask it for probabilities.
 
-Printed on TensorFlow:
+Printed with pocket on TensorFlow:
 
     Julia bought two trucks in the street on Monday. Julia sold two trucks in the street.
       contradiction, with probability 0.693

@@ -1,6 +1,6 @@
 """A sweep on Dask: here two processes of this machine; on a cluster, give `Client` the address of its scheduler.
 
-Printed on TensorFlow:
+Printed with pocket on TensorFlow:
 
     4 runs done, 0 failed
     **pocket trained on demo: accuracy (%)**

@@ -1,6 +1,28 @@
 """CB: the five methods side by side, and what accuracy hides of a class of five test rows.
 
-PRINTED
+Printed with minilm on PyTorch, two epochs, all of the official files, one seed:
+
+    **minilm: accuracy (%)**
+
+    | task | LP | FT | LP-FT | LoRA | LP-LoRA |
+    | :-- | --: | --: | --: | --: | --: |
+    | cb | 71.43 | 67.86 | 67.86 | 67.86 | 69.64 |
+
+    one seed each, so no standard deviation
+
+    **minilm: macro\_f1 (%)**
+
+    | task | LP | FT | LP-FT | LoRA | LP-LoRA |
+    | :-- | --: | --: | --: | --: | --: |
+    | cb | 49.92 | 47.39 | 47.45 | 47.45 | 48.58 |
+
+    one seed each, so no standard deviation
+
+    lp      says neutral of 0 rows
+    ft      says neutral of 0 rows
+    lp-ft   says neutral of 0 rows
+    lora    says neutral of 0 rows
+    lp-lora says neutral of 0 rows
 """
 
 import argparse
