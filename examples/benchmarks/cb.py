@@ -1,4 +1,4 @@
-"""CB: the five methods side by side, and what accuracy hides of a class of five test rows.
+r"""CB: the five methods side by side, and what accuracy hides of a class of five test rows.
 
 Printed with minilm on PyTorch, two epochs, all of the official files, one seed:
 

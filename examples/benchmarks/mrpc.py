@@ -1,6 +1,10 @@
 """MRPC: F1 of the positive class depends on the threshold, which the validation rows may choose and the test rows not.
 
-PRINTED
+Printed with minilm on PyTorch, two epochs, first 300 rows of each split of the official files:
+
+    lp: F1 0.817 at 0.5, 0.821 at 0.05, which the validation rows chose
+    lp-ft: F1 0.814 at 0.5, 0.827 at 0.35, which the validation rows chose
+    F1 of calling every pair equivalent: 0.821
 """
 
 import argparse

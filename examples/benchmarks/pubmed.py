@@ -1,6 +1,16 @@
 """PubMed 20k RCT: five classes. Calibration of the top label hides what class-wise calibration shows.
 
-PRINTED
+Printed with minilm on PyTorch, not on PubMed, which was not at hand, but on the first 1,000 rows of files in its
+format, made by `python -m tests.official_files data pubmed --train 2000 --test 1000`:
+
+    unscaled    ECE of the top label 0.623, class-wise 0.226
+    temperature ECE of the top label 0.093, class-wise 0.036
+    vector      ECE of the top label 0.074, class-wise 0.028
+    BACKGROUND  share 0.200; mean probability unscaled 0.200, temperature 0.209, vector 0.203
+    CONCLUSIONS share 0.200; mean probability unscaled 0.200, temperature 0.178, vector 0.194
+    METHODS     share 0.200; mean probability unscaled 0.200, temperature 0.201, vector 0.203
+    OBJECTIVE   share 0.200; mean probability unscaled 0.200, temperature 0.173, vector 0.194
+    RESULTS     share 0.200; mean probability unscaled 0.200, temperature 0.239, vector 0.205
 """
 
 import argparse

@@ -1,6 +1,15 @@
 """SST-5 as a shifted test set of Amazon: the larger the head before fine-tuning, the less the features move (Figure 3).
 
-PRINTED
+Printed with minilm on PyTorch, first 150 rows of each split, two epochs. Amazon's rows are a stand-in, other
+Amazon reviews by BOSS's label rule; SST-5's are real:
+
+    ft    head x  0.1, norm   0.07: features moved 9.639, accuracy 0.593
+    ft    head x    1, norm   0.68: features moved 7.884, accuracy 0.673
+    ft    head x   10, norm   6.77: features moved 3.313, accuracy 0.647
+    lp-ft head x  0.1, norm   2.06: features moved 3.854, accuracy 0.600
+    lp-ft head x    1, norm  20.57: features moved 0.886, accuracy 0.540
+    lp-ft head x   10, norm 205.71: features moved 0.700, accuracy 0.493
+    rank correlation of norm and movement: {'ft': -1.0, 'lp-ft': -1.0}
 """
 
 import argparse
