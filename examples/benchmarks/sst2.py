@@ -1,6 +1,22 @@
 """SST-2: one seed ranks nothing. Three seeds, their spread, and a paired bootstrap of the difference.
 
-PRINTED
+Printed with minilm on PyTorch, two epochs, first 200 rows of each split of the official files:
+
+    **minilm: accuracy (%)**
+
+    | task | FT | LP-FT |
+    | :-- | --: | --: |
+    | sst2 | 75.67±1.53 | 78.17±2.75 |
+
+    mean ± standard deviation over 3 seeds
+
+    **minilm: difference in accuracy (%)**
+
+    | task | rows | methods | difference | 95 % interval | seeds |
+    | :-- | :-- | :-- | --: | --: | --: |
+    | sst2 | test | LP-FT - FT | +2.50 | [-3.00, +7.34] | 3 |
+
+    mean over the seeds that both have; interval: bootstrap of seeds and of rows, paired
 """
 
 import argparse
