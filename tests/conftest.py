@@ -47,16 +47,10 @@ def real_data():
 @pytest.fixture
 def official_files(tmp_path):
     """A data directory with small files of our own in the official format of CB."""
-    from lpft_keras.tasks.grammar import demo_rows
+    from tests.official_files import write_official_files
 
-    folder = tmp_path / "data"
-    for name, split, count in (("train.jsonl", "train", 60), ("val.jsonl", "test", 20)):
-        rows = [
-            {"premise": premise, "hypothesis": hypothesis, "label": label, "idx": index}
-            for index, (premise, hypothesis, label) in enumerate(demo_rows(split)[:count])
-        ]
-        write_jsonl(folder / "cb" / name, rows)
-    return folder
+    write_official_files(tmp_path / "data", "cb", train=60, test=20)
+    return tmp_path / "data"
 
 
 def write_jsonl(path, rows):

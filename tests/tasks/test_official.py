@@ -1,5 +1,6 @@
 """Formats of which no official file is at hand, in small files of our own; and the odd rows of all of them."""
 
+import json
 import logging
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from lpft_keras.errors import InputError
 from lpft_keras.tasks import TASKS, load_task
+from tests.official_files import write_official_files
 
 
 def prepared(folder, task, **files):
@@ -93,3 +95,30 @@ def test_glue_s_other_tasks(tmp_path):
     data = prepared(tmp_path, "qqp", train=head + rows * 2 + "3\t4\t5\tbroken off\n", test=head + rows)
     assert len(data.train) + len(data.validation) == 4
     assert shown(data.test) == [("A", "B", 1), ("C", "D", 0)]
+
+
+@pytest.mark.parametrize("task", ["cb", "rte", "boolq", "wic", "wsc", "cola", "mrpc", "sst2", "amazon", "pubmed"])
+def test_the_files_that_the_examples_are_tested_on_hold_every_class_in_each_split(tmp_path, task):
+    write_official_files(tmp_path, task)
+    data = load_task(TASKS[task], tmp_path)
+    counts = {name: np.bincount(split.labels, minlength=len(data.labels)) for name, split in data.every().items()}
+    assert all(count.min() > 0 for count in counts.values()), counts
+    assert len(data.test) == 40
+
+
+@pytest.mark.parametrize("task", ["cb", "rte", "boolq", "wic", "wsc", "cola", "mrpc", "sst2", "amazon"])
+def test_they_have_the_form_of_the_official_ones(tmp_path, real_data, task):
+    write_official_files(tmp_path, task)
+    compared = [path for path in TASKS[task].files.values() if (real_data / path).is_file()]
+    assert compared
+    for path in compared:
+        assert form(tmp_path / path) == form(real_data / path)
+
+
+def form(path):
+    """Return the types of a file's first row by column, or the header (of CoLA, which has none, how many columns)."""
+    line = path.read_text("utf-8").splitlines()[0]
+    if path.suffix != ".jsonl":
+        return line.count("\t") if path.parent.name == "cola" else line
+    row = json.loads(line)
+    return {name: type(value) for name, value in {**row, **row.get("target", {})}.items()}
