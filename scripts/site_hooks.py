@@ -76,7 +76,7 @@ def mathml(latex: str) -> str:
 
 def command_line() -> str:
     """Return the page of the command line: what `--help` says, of every command."""
-    os.environ["COLUMNS"] = "100"  # argparse's own measure of a line
+    os.environ["COLUMNS"] = "84"  # argparse's own measure of a line
     from lpft_keras.cli import _parser
 
     parser = _parser()

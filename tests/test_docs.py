@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import lpft_keras
 from lpft_keras.cli import _parser
 from lpft_keras.methods import METHODS
 from lpft_keras.sweeps import read_sweep
@@ -117,6 +118,17 @@ def test_names_and_arguments_of_python_blocks_exist(path):
 def test_wrong_code_is_noticed(code):
     with pytest.raises((AttributeError, TypeError, ImportError)):
         _check_code("import lpft_keras\n" + code)
+
+
+@pytest.mark.parametrize(
+    "module", [lpft_keras, *(getattr(lpft_keras, name) for name in ("calibration", "ntk", "report"))]
+)
+def test_the_reference_has_every_public_name(module):
+    pages = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("docs/reference/*.md"))
+    shown = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
+    for name in module.__all__:
+        place = rf"{re.escape(module.__name__)}\.(\w+\.)?{name}"
+        assert name.startswith("__") or any(re.fullmatch(place, one) for one in shown), name
 
 
 @pytest.mark.parametrize("path", PAGES, ids=_name)
