@@ -123,7 +123,7 @@ def _share(part, whole):
 class _Binned(_Streaming):
     """The top label's bins."""
 
-    def __init__(self, bins: int = 15, from_logits: bool = False, name: str | None = None, dtype=None):
+    def __init__(self, bins: int = 15, from_logits: bool = False, name: str | None = None, dtype: str | None = None):
         self.bins = whole_number(bins, "bins")
         self._edges = _edges(self.bins)
         super().__init__((2, self.bins), from_logits, name, dtype)
@@ -204,7 +204,7 @@ class ClassWiseCalibrationError(_Streaming):
         bins: int = 15,
         from_logits: bool = False,
         name: str | None = None,
-        dtype=None,
+        dtype: str | None = None,
     ):
         self.num_classes = whole_number(num_classes, "num_classes", 2)
         self.bins = whole_number(bins, "bins")
@@ -230,7 +230,7 @@ class ClassWiseCalibrationError(_Streaming):
 class _Mean(_Streaming):
     """A weighted mean over the rows."""
 
-    def __init__(self, from_logits: bool = False, name: str | None = None, dtype=None):
+    def __init__(self, from_logits: bool = False, name: str | None = None, dtype: str | None = None):
         super().__init__((2,), from_logits, name, dtype)
 
     def _measured(self, predictions, labels, weights):

@@ -44,6 +44,8 @@ class TemperatureScaling(Scaling):
 
     keeps_predictions: ClassVar[bool] = True
     temperature_: float
+    n_iter_: int
+    finite_: bool
 
     def __init__(self, solver: str = "exact"):
         self.solver = solver

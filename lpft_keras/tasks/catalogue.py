@@ -147,3 +147,4 @@ _DEMO = Task(
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in (*_PAPER, *_KERNEL_VIEW, _DEMO)}
+"""The tasks by name."""
