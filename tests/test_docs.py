@@ -169,13 +169,11 @@ def test_the_site_is_built_strictly_and_fetches_nothing(tmp_path):
 @pytest.mark.timeout(1200)
 def test_the_tutorial_works_as_written(tmp_path):
     """All of its commands and code in order, with one epoch and few rows."""
-    short = {"run": ["--epochs", "1"], "ntk": ["--rows", "10"]}
+    short = {"run": ["--epochs", "1", "--limit", "60"], "ntk": ["--rows", "10"]}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def go(*command: str) -> None:
-        done = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
-        )
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, (command, done.stderr)
 
     ran = 0
