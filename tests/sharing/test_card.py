@@ -18,7 +18,7 @@ ABOUT = {
     "exact": {},
     "classifier": {"calibrated": True},
 }
-SMALL = {"backbone": "tiny", "limit": 60, "max_length": 48}
+SMALL = {"backbone": "pocket", "limit": 60, "max_length": 48}
 
 
 def parts(card):
@@ -80,17 +80,22 @@ def test_names_of_the_users_are_shown_as_they_are(tmp_path):
     rows = [{"text": f"text {i} {names[i % 3]}", "label": names[i % 3]} for i in range(60)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = own_task(
-        tmp_path / "rows.jsonl", name="my: #1 `task`", text="text", label="label", ood={"<b>": tmp_path / "rows.jsonl"}
+        tmp_path / "rows.jsonl",
+        name="my_task.1",
+        text="text",
+        label="label",
+        ood={"other_shop": tmp_path / "rows.jsonl"},
     )
     done = lpft_keras.run(task, "lp", "tiny", output_dir=tmp_path / "runs", max_length=48)
     card = model_card(done, ABOUT, None, "x")
     front, sections = parts(card)
-    assert front["model-index"][0]["name"] == "my: #1 `task`, lp on tiny"
+    assert front["model-index"][0]["name"] == "my_task.1, lp on tiny"
     assert "<img" not in card
     assert "| &lt;img src=x&gt; |" in sections["Data"]
     assert "| a\\|b |" in sections["Data"]
     assert "\\*bold\\* \\[link\\](x)" in sections["Data"]
-    assert "&lt;b&gt;" in sections["Metrics"]
+    assert "# my\\_task.1, lp on tiny" in card
+    assert "| other\\_shop |" in sections["Metrics"]
     assert "no test rows" in sections["Limits"]
 
 
