@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from lpft_keras.errors import InputError
+from lpft_keras.methods import unused_settings
 from lpft_keras.page.plots import Axis, Tick
 from lpft_keras.page.section import Section
 from lpft_keras.page.words import spread, unit
@@ -22,7 +23,6 @@ from lpft_keras.report import (
 )
 from lpft_keras.report.resampling import RESAMPLED
 from lpft_keras.report.results_table import method_in_print
-from lpft_keras.settings import unused_settings
 from lpft_keras.storage import read_json
 
 METRICS = ("accuracy", "macro_f1", "nll", "brier", "ece", "mce")
