@@ -61,6 +61,7 @@ _ROOMS = (
     "metrics",
     "models",
     "ntk",
+    "page",
     "report",
     "representation",
     "tasks",
