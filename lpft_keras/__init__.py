@@ -66,6 +66,7 @@ _ROOMS = (
     "metrics",
     "models",
     "ntk",
+    "page",
     "report",
     "representation",
     "reproduction",

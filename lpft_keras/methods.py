@@ -119,3 +119,15 @@ def default_rates(method: str, task: str, backbone: str) -> Defaults | None:
     batch_sizes, rates = _PAPER[method]
     row = "" if known in _PAPER_TASKS else ", column RTE"
     return Defaults(batch_sizes[column], rates[column], f"the paper's Table 6{row}, tuned for RoBERTa-base")
+
+
+def unused_settings(method: str) -> list[str]:
+    """Return the names of the settings that a method does not use."""
+    stages, unused = get_method(method), []
+    if LinearProbe() not in stages:
+        unused += ["probe_solver"]
+    if FineTune(lora=True) not in stages:
+        unused += ["lora_rank", "lora_alpha", "lora_style"]
+    if fine_tuning(method) is None:
+        unused += ["epochs", "batch_size", "learning_rate", "micro_batches", "head_scale"]
+    return unused

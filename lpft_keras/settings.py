@@ -8,7 +8,7 @@ from typing import Any
 from lpft_keras.arrays import real_number, whole_number
 from lpft_keras.distribution import usable_devices
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.methods import Defaults, FineTune, LinearProbe, default_rates, fine_tuning, get_method
+from lpft_keras.methods import Defaults, default_rates, fine_tuning, get_method, unused_settings
 from lpft_keras.models.classifier import POOLINGS
 from lpft_keras.models.lora import LoraSettings
 from lpft_keras.pipeline import PipelineSettings
@@ -18,18 +18,6 @@ from lpft_keras.training.fine_tune import FineTuneSettings
 from lpft_keras.training.linear_probe import ProbeSettings
 
 DTYPES = ("float32", "mixed_bfloat16")
-
-
-def unused_settings(method: str) -> list[str]:
-    """Return the names of the settings that a method does not use."""
-    stages, unused = get_method(method), []
-    if LinearProbe() not in stages:
-        unused += ["probe_solver"]
-    if FineTune(lora=True) not in stages:
-        unused += ["lora_rank", "lora_alpha", "lora_style"]
-    if fine_tuning(method) is None:
-        unused += ["epochs", "batch_size", "learning_rate", "micro_batches", "head_scale"]
-    return unused
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def _leaks(section: Section) -> Iterator[Caution]:
 
 
 def _collapses(section: Section) -> Iterator[Caution]:
+    alike: dict[str, list[str]] = {}
     for group in section.groups:
         where = []
         for split in dict.fromkeys(["validation", *section.splits]):
@@ -67,11 +68,13 @@ def _collapses(section: Section) -> Iterator[Caution]:
             if found:
                 where.append(f"{split} rows{_of_runs(found, runs)}")
         if where:
-            yield Caution(
-                "collapse",
-                f"{group.title} gives the same class to all {listed(where)}: it learnt nothing of use for them; "
-                "another learning rate, backbone or pooling may help.",
-            )
+            alike.setdefault(listed(where), []).append(group.title)
+    for rows, titles in alike.items():
+        yield Caution(
+            "collapse",
+            f"All {rows} are given the same class by {listed(titles)}: nothing of use was learnt for them; another "
+            "learning rate, backbone or pooling may help.",
+        )
 
 
 def _mixed(section: Section) -> Iterator[Caution]:
@@ -114,8 +117,8 @@ def _missing_classes(section: Section) -> Iterator[Caution]:
 
 def _no_temperature(section: Section) -> Iterator[Caution]:
     # Where the fit has no optimum, a run's own temperature stays exactly 1.
-    known = {group: [run for run in group.runs if run.summary.get("temperature") == 1] for group in section.groups}
-    found = [f"{group.title}{_of_runs(runs, group.runs)}" for group, runs in known.items() if runs]
+    known = [(group, [run for run in group.runs if run.summary.get("temperature") == 1]) for group in section.groups]
+    found = [f"{group.title}{_of_runs(runs, group.runs)}" for group, runs in known if runs]
     if found:
         yield Caution(
             "no temperature",

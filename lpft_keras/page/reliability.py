@@ -26,7 +26,7 @@ class Reliability:
     Attributes:
         title: The method.
         temperature: The fitted temperature over the seeds.
-        measures: By "ece", "mce", "brier" and "nll": before and after.
+        measures: By "ece", "mce" and "nll": before and after.
         diagrams: The diagrams, all seeds' rows together, by "before" and "after".
     """
 
@@ -52,7 +52,7 @@ def _of_group(group: Group, split: str, scored: Sequence[Scored]) -> Reliability
     def cell(when: str, metric: str) -> Cell:
         return spread([one[when][metric] for one in measured], metric)
 
-    metrics = ("ece", "mce", "brier", "nll")
+    metrics = ("ece", "mce", "nll")
     diagrams = {}
     for when in ("before", "after"):
         error = mean_and_deviation([one[when]["ece"] for one in measured])[0]

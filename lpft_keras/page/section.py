@@ -39,6 +39,11 @@ class Group:
         found = (run.metrics.get(split, {}).get(metric) for run in self.runs)
         return [value for value in found if value is not None]
 
+    @property
+    def seconds(self) -> list[float]:
+        """How long each run took, of those that say so."""
+        return [run.summary["seconds"] for run in self.runs if "seconds" in run.summary]
+
     @cached_property
     def history(self) -> list[list[dict[str, Any]]]:
         """Each run's history; none of those without one."""

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from lpft_keras.errors import InputError
+from lpft_keras.methods import unused_settings
 from lpft_keras.page.plots import Axis, Tick
 from lpft_keras.page.section import Section
 from lpft_keras.page.words import spread, unit

@@ -48,7 +48,12 @@ def spread(values: Sequence[float], metric: str = "") -> tuple[str, str]:
     mean, deviation = mean_and_deviation([value for value in values if value is not None and np.isfinite(value)])
     if np.isnan(mean):
         return "\N{EN DASH}", ""
-    return number_in_print(mean, metric), "" if np.isnan(deviation) else number_in_print(deviation, metric)
+    shown = number_in_print(mean, metric)
+    if np.isnan(deviation):
+        return shown, ""
+    if "e" in shown or is_per_cent(metric):
+        return shown, number_in_print(deviation, metric)
+    return shown, f"{deviation:.{len(shown.partition('.')[2])}f}"  # no more digits than the mean has
 
 
 def listed(names: Sequence[str]) -> str:

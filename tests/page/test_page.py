@@ -116,7 +116,7 @@ def test_collapse_and_missing_temperature_and_validation_rows(tmp_path):
     run = write_run(tmp_path, "mine", "ft", 1, {"validation": (constant, labels)})
     run.summary["temperature"] = 1.0
     found = cautions(write_page([run], tmp_path / "page.html"))
-    assert "FT gives the same class to all validation rows" in found["collapse"]
+    assert "All validation rows are given the same class by FT" in found["collapse"]
     assert "of FT" in found["no temperature"]
     assert "no test rows" in found["validation rows"]
 
