@@ -24,7 +24,10 @@ PAGES = {
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "benchmarks/RESULTS.md": "performance.md",
+    "examples/README.md": "examples/index.md",
 }
+EXAMPLES = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "examples").rglob("*.py"))]
+PAGES |= {path: f"{path.removesuffix('.py')}.md" for path in EXAMPLES}
 _SOURCES = {page: source for source, page in PAGES.items()}
 _COMMAND_LINE = "reference/command-line.md"
 
@@ -35,7 +38,10 @@ _EQUATION = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that no file in `docs/` holds."""
     for page, source in _SOURCES.items():
-        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+        if source in EXAMPLES:
+            files.append(File.generated(config, page, content=script(ROOT / source)))
+        else:
+            files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     files.append(File.generated(config, _COMMAND_LINE, content=command_line()))
     return files
 
@@ -65,6 +71,11 @@ def moved(link: str, source: str, page: str) -> str:
     """
     target = os.path.normpath(os.path.join(os.path.dirname(source), link))
     return os.path.relpath(PAGES.get(target, target.removeprefix("docs/")), os.path.dirname(page) or ".")
+
+
+def script(path: Path) -> str:
+    """Return the page of an example: the script as it stands."""
+    return f"# {path.name}\n\n```python\n{path.read_text(encoding='utf-8')}```\n"
 
 
 def mathml(latex: str) -> str:

@@ -23,7 +23,6 @@ from lpft_keras.report import (
 )
 from lpft_keras.report.in_print import method_in_print
 from lpft_keras.report.resampling import RESAMPLED
-from lpft_keras.settings import unused_settings
 from lpft_keras.storage import read_json
 
 METRICS = ("accuracy", "macro_f1", "nll", "brier", "ece", "mce")
