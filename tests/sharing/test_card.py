@@ -112,7 +112,8 @@ def test_a_collapsed_classifier_is_called_one(done, tmp_path):
 
 def test_runs_of_an_older_version_have_a_card(done, tmp_path):
     shutil.copytree(done.directory, tmp_path / "run")
-    (tmp_path / "run" / "environment.json").unlink()
+    for name in ("environment.json", "rows.json"):
+        (tmp_path / "run" / name).unlink()
     sections = parts(model_card(RunResult.load(tmp_path / "run"), ABOUT, None, "x"))[1]
     assert cells(sections["Data"], "train")[1:3] == ["unknown", "unknown"]
     assert cells(sections["Data"], "test")[1] == "60"
