@@ -4,9 +4,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +14,6 @@ from scipy.special import softmax
 from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.distribution import on_all_devices
 from lpft_keras.encodings import encoded_splits
-from lpft_keras.errors import InputError
 from lpft_keras.evaluation import METRICS, collapsed, evaluate, evaluate_features
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import check_backbone, load_backbone
@@ -25,8 +23,9 @@ from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
 from lpft_keras.results import RunResult, environment, write_history
 from lpft_keras.rows import row_counts, surest_errors
+from lpft_keras.run_directory import claim
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import claimed, fingerprint, read_json, write_arrays, write_json
+from lpft_keras.storage import claimed, fingerprint, write_arrays, write_json
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
 from lpft_keras.training.callbacks import check_callbacks, check_tensorboard, tensorboard_callback
 from lpft_keras.training.linear_probe import usable_folds
@@ -196,7 +195,7 @@ def perform(
     # Named by its place below the output directory, which other machines may have elsewhere.
     place = fingerprint([os.path.relpath(directory, cache.parent)])
     with claimed(cache / f"run-{place}", str(directory)), global_state_kept(), on_all_devices(settings.data_parallel):
-        finished = _claim(directory, config, overwrite)
+        finished = claim(directory, config, overwrite)
         if finished is not None:
             unused = "; no callback was called, nothing written for TensorBoard" if tensorboard or callbacks else ""
             log.info("reused the finished run in %s%s", directory, unused)
@@ -211,39 +210,6 @@ def perform(
 def checksums(data: TaskData) -> dict[str, str]:
     """Return a hash of each split's texts and labels."""
     return {name: split.checksum for name, split in data.every().items()}
-
-
-def _claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult | None:
-    """Make a run directory ours: return its finished run, or write its configuration."""
-    if overwrite and directory.exists():
-        shutil.rmtree(directory)
-    known = read_json(directory / "config.json")
-    finished = (directory / "metrics.json").is_file()
-    begun = (directory / "checkpoint").is_dir()
-    if known is not None and known != config and (finished or begun):
-        raise InputError(
-            f"{directory} holds a run with other settings ({_difference(known, config)}); "
-            "overwrite it (--overwrite) or choose another output directory, or another name for a task of your own"
-        )
-    if known is not None and finished:
-        return RunResult.load(directory)
-    for debris in [*directory.glob(".part.*"), *directory.glob(".*.part"), *directory.glob("checkpoint/.*.part")]:
-        debris.unlink(missing_ok=True)
-    write_json(directory / "config.json", config)
-    return None
-
-
-def _difference(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    for part in ("settings", "data"):
-        there, asked = known.get(part, {}), wanted[part]
-        for name in {**asked, **there}:
-            if there.get(name) != asked.get(name):
-                values = f"{name}: {there.get(name)} there, {asked.get(name)} asked for"
-                return values if part == "settings" else f"other {name} data"
-    for name in ("backend", "metric"):
-        if known.get(name) != wanted[name]:
-            return f"{name}: {known.get(name)} there, {wanted[name]} asked for"
-    return "other class names"
 
 
 def _run(

@@ -1,6 +1,7 @@
 """Tables and figures of the paper: which there are, and what was made."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -42,5 +43,8 @@ def print_reproduction(made: "Reproduction") -> None:
     print_result_tables(made.tables)
     for failure in made.failures:
         console.print(f"without {escape(f'{failure.directory}: {failure.error}')}", soft_wrap=True)
+    stems: dict[Path, list[str]] = {}
     for path in made.files:
-        console.print(f"[dim]{escape(str(path))}[/dim]", soft_wrap=True)
+        stems.setdefault(path.with_suffix(""), []).append(path.suffix)
+    for stem, endings in stems.items():
+        console.print(f"[dim]{escape(str(stem))} {' '.join(endings)}[/dim]", soft_wrap=True)

@@ -1,0 +1,55 @@
+"""Whose a run directory is: that of the run whose configuration it holds, until somebody overwrites it."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lpft_keras.errors import InputError
+from lpft_keras.results import RunResult
+from lpft_keras.storage import read_json, write_json
+
+
+def claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult | None:
+    """Make a run directory ours: return its finished run, or write its configuration.
+
+    Args:
+        directory: The directory.
+        config: What `config.json` is to hold.
+        overwrite: Remove whatever is there first.
+
+    Returns:
+        The finished run with that configuration; None where there is none, and the directory is ours.
+
+    Raises:
+        InputError: The directory holds a run of another configuration, finished or begun.
+    """
+    if overwrite and directory.exists():
+        shutil.rmtree(directory)
+    known = read_json(directory / "config.json")
+    finished = (directory / "metrics.json").is_file()
+    begun = (directory / "checkpoint").is_dir()
+    if known is not None and known != config and (finished or begun):
+        raise InputError(
+            f"{directory} holds a run with other settings ({_difference(known, config)}); "
+            "overwrite it (--overwrite) or choose another output directory, or another name for a task of your own"
+        )
+    if known is not None and finished:
+        return RunResult.load(directory)
+    for debris in [*directory.glob(".part.*"), *directory.glob(".*.part"), *directory.glob("checkpoint/.*.part")]:
+        debris.unlink(missing_ok=True)
+    write_json(directory / "config.json", config)
+    return None
+
+
+def _difference(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    for part in ("settings", "data"):
+        there, asked = known.get(part, {}), wanted[part]
+        for name in {**asked, **there}:
+            if there.get(name) != asked.get(name):
+                values = f"{name}: {there.get(name)} there, {asked.get(name)} asked for"
+                return values if part == "settings" else f"other {name} data"
+    for name in ("backend", "metric"):
+        if known.get(name) != wanted[name]:
+            return f"{name}: {known.get(name)} there, {wanted[name]} asked for"
+    return "other class names"
