@@ -308,9 +308,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             >>> TextClassifier.from_preset("my-preset").predict_proba(["An unseen text."])
         """
         name = str(preset)
-        directory = Path(name)
         if name.startswith(HF_PREFIX):
             directory = snapshot(*parse_hf(name))
+        else:
+            directory = Path(name).expanduser()
+            name = str(directory)
         about = read_about(directory)
         if about is None:
             raise InputError(f"{name} holds no preset of a classifier (no whole {ABOUT}); give one of to_preset")

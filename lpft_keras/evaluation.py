@@ -15,6 +15,18 @@ from lpft_keras.calibration import (
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.representation import cosine_similarity, feature_change, fisher_discriminant_ratio
 
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "f1": "F1",
+    "matthews_correlation": "Matthews' correlation",
+    "nll": "NLL",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "mce": "MCE",
+}
+"""The metrics of a run as people read them."""
+
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of rows whose greatest logit is that of their label."""

@@ -90,9 +90,9 @@ EXHIBITS: dict[str, Exhibit] = {
         _table(3, "ECE and MCE without and with temperature scaling", tasks=("rte",), **_CALIBRATION),
         _table(6, "batch sizes and learning rates", "rates", _ALL, methods=(), tables=(6,)),
         _table(7, "data sets", "rows", _ALL, methods=(), tables=(7,)),
-        _table(8, "test results, SuperGLUE and GLUE", "results", (*_SUPERGLUE, *_GLUE), tables=(8, 10, 16)),
+        _table(8, "test results, SuperGLUE and GLUE", "results", (*_SUPERGLUE, *_GLUE)),
         _table(9, "kernel statistics", "kernels", ("rte", "boolq", "wic"), tables=(9, 2), **_KERNELS),
-        _table(10, "accuracy in and out of distribution", "results", ("amazon",), tables=(10, 8, 16)),
+        _table(10, "accuracy in and out of distribution", "results", ("amazon",)),
         _table(
             11, "features and head, in and out of distribution", "representation", ("amazon",), tables=(11, 1, 12, 13)
         ),
@@ -107,7 +107,7 @@ EXHIBITS: dict[str, Exhibit] = {
         _table(13, "norm of the head", "head_norm", (*_SUPERGLUE, *_GLUE, "amazon"), tables=(13, 1, 11)),
         _table(14, "ECE and MCE, SuperGLUE", tasks=_SUPERGLUE, **_CALIBRATION),
         _table(15, "ECE and MCE, GLUE", tasks=_GLUE, **_CALIBRATION),
-        _table(16, "test accuracy, PubMed 20k RCT", "results", ("pubmed",), tables=(16, 8, 10)),
+        _table(16, "test accuracy, PubMed 20k RCT", "results", ("pubmed",)),
         _figure(1, "norm of the head along training", "norm_paths", ("cb",)),
         _figure(2, "singular values of kernels", "singular_values", ("cb",), **_KERNELS),
         _figure(

@@ -23,7 +23,7 @@ from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
 from lpft_keras.results import RunResult, environment, write_history
 from lpft_keras.rows import row_counts, surest_errors
-from lpft_keras.run_directory import claim
+from lpft_keras.run_directory import claim, run_config
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import claimed, fingerprint, write_arrays, write_json
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
@@ -185,13 +185,7 @@ def perform(
     """
     if LinearProbe() in get_method(settings.method):
         usable_folds(data.train.labels, len(data.labels), settings.pipeline().probe.folds)
-    config = {
-        "settings": settings.as_dict(),
-        "labels": list(data.labels),
-        "metric": task.metric,
-        "backend": keras.backend.backend(),
-        "data": checksums(data),
-    }
+    config = run_config(task, settings, data)
     # Named by its place below the output directory, which other machines may have elsewhere.
     place = fingerprint([os.path.relpath(directory, cache.parent)])
     with claimed(cache / f"run-{place}", str(directory)), global_state_kept(), on_all_devices(settings.data_parallel):
@@ -205,11 +199,6 @@ def perform(
                 log.info("%s has no fine-tuning stage that could be written for TensorBoard", settings.method)
             callbacks = [*callbacks, tensorboard_callback(directory / "tensorboard")]
         return _run(task, settings, data, directory, cache, callbacks, show_progress)
-
-
-def checksums(data: TaskData) -> dict[str, str]:
-    """Return a hash of each split's texts and labels."""
-    return {name: split.checksum for name, split in data.every().items()}
 
 
 def _run(
@@ -228,7 +217,7 @@ def _run(
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
     if (directory / "checkpoint").is_dir():
         check_same_weights(directory, backbone)
-    write_json(directory / "environment.json", environment(checksums(data), backbone.source))
+    write_json(directory / "environment.json", environment(data.checksums(), backbone.source))
     tokens = encoded_splits(backbone, data, settings.max_length, cache, show_progress)
     rows = row_counts(data, tokens)
     trained = train_classifier(

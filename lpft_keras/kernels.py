@@ -14,7 +14,6 @@ import numpy as np
 
 from lpft_keras.encodings import encoded_splits
 from lpft_keras.errors import InputError
-from lpft_keras.experiment import checksums
 from lpft_keras.figures import save_figure
 from lpft_keras.methods import fine_tuning
 from lpft_keras.models.backbones import check_backbone, load_backbone
@@ -23,9 +22,9 @@ from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
 from lpft_keras.pipeline import before_fine_tuning
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import environment
-from lpft_keras.settings import RunSettings
+from lpft_keras.settings import OF_TRAINING, RunSettings
 from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
-from lpft_keras.tasks import TASKS, Task, get_task, load_task
+from lpft_keras.tasks import TASKS, Task, TaskData, get_task, load_task
 from lpft_keras.training.batches import Encoded, model_inputs
 from lpft_keras.training.forward import forward_function
 
@@ -124,18 +123,11 @@ def run_ntk(
     check_backbone(chosen.backbone)
     data = load_task(task, data_dir, chosen.limit)
     directory = chosen.directory(output_dir) / "ntk"
-    config = {
-        "settings": chosen.as_dict(),
-        "rows": rows,
-        "backend": keras.backend.backend(),
-        "data": checksums(data),
-    }
-    known = read_json(directory / "kernel.json")
-    if known is not None and not overwrite:
-        if known["config"] != config:
-            raise InputError(f"{directory} holds a kernel of other settings; overwrite it (--overwrite) or move it")
+    config = kernel_config(chosen, rows, data)
+    known = None if overwrite else finished_kernel(directory, config)
+    if known is not None:
         log.info("reused the kernel in %s", directory)
-        return KernelResult(directory, known["summary"])
+        return known
     # Pieces of a killed computation with other settings are left alone.
     pieces = directory / f"pieces-{fingerprint([json.dumps(config, sort_keys=True)])[:12]}"
     if overwrite:
@@ -186,6 +178,33 @@ def run_ntk(
     return KernelResult(directory, summary)
 
 
+def kernel_config(settings: RunSettings, rows: int, data: TaskData) -> dict[str, Any]:
+    """Return all that decides a kernel, as `kernel.json` holds it."""
+    backend = keras.backend.backend()
+    return {"settings": settings.as_dict(), "rows": rows, "backend": backend, "data": data.checksums()}
+
+
+def finished_kernel(directory: Path, config: dict[str, Any]) -> KernelResult | None:
+    """Return the kernel that a directory holds, None where it holds none.
+
+    Args:
+        directory: The directory.
+        config: What `kernel_config` gives.
+
+    Returns:
+        The kernel.
+
+    Raises:
+        InputError: It is one of another configuration.
+    """
+    known = read_json(directory / "kernel.json")
+    if known is None:
+        return None
+    if known["config"] != config:
+        raise InputError(f"{directory} holds a kernel of other settings; overwrite it (--overwrite) or move it")
+    return KernelResult(directory, known["summary"])
+
+
 def run_ntk_of(
     run_directory: str | Path,
     data_dir: str | Path | None = None,
@@ -211,8 +230,7 @@ def run_ntk_of(
     config = read_json(directory / "config.json")
     if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
         raise InputError(f"{run_directory} holds no run (no whole config.json)")
-    unused = ("epochs", "batch_size", "learning_rate", "micro_batches", "data_parallel")
-    settings = {name: value for name, value in config["settings"].items() if name not in unused}
+    settings = {name: value for name, value in config["settings"].items() if name not in OF_TRAINING}
     given = None if task is None else get_task(task)
     if given is not None and given.name != settings["task"]:
         raise InputError(f"{run_directory} is a run of task {settings['task']!r}, not of {given.name!r}")

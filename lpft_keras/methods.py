@@ -1,5 +1,6 @@
 """The five methods, as data: a method is a list of stages."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lpft_keras.errors import unknown_name
@@ -58,6 +59,14 @@ def get_method(name: str) -> tuple[Stage, ...]:
     if name not in METHODS:
         raise unknown_name("method", name, METHODS)
     return METHODS[name]
+
+
+def every_method(names: Sequence[str]) -> list[str]:
+    """Return names of methods, "all" as the five; each must be known."""
+    found = list(dict.fromkeys(method for name in names for method in (METHODS if name == "all" else [name])))
+    for name in found:
+        get_method(name)
+    return found
 
 
 def fine_tuning(method: str) -> FineTune | None:

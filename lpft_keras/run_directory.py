@@ -7,7 +7,46 @@ from typing import Any
 
 from lpft_keras.errors import InputError
 from lpft_keras.results import RunResult
+from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_json, write_json
+from lpft_keras.tasks import Task, TaskData
+
+
+def run_config(task: Task, settings: RunSettings, data: TaskData) -> dict[str, Any]:
+    """Return what a run's `config.json` holds: all that decides its numbers."""
+    import keras
+
+    return {
+        "settings": settings.as_dict(),
+        "labels": list(data.labels),
+        "metric": task.metric,
+        "backend": keras.backend.backend(),
+        "data": data.checksums(),
+    }
+
+
+def is_finished(directory: Path, config: dict[str, Any]) -> bool:
+    """Return whether a directory holds the finished run of a configuration.
+
+    Args:
+        directory: The directory.
+        config: What `run_config` gives.
+
+    Returns:
+        Whether there is nothing left to do.
+
+    Raises:
+        InputError: The directory holds a run of another configuration, finished or begun.
+    """
+    known = read_json(directory / "config.json")
+    finished = (directory / "metrics.json").is_file()
+    begun = (directory / "checkpoint").is_dir()
+    if known is not None and known != config and (finished or begun):
+        raise InputError(
+            f"{directory} holds a run with other settings ({_difference(known, config)}); "
+            "overwrite it (--overwrite) or choose another output directory, or another name for a task of your own"
+        )
+    return known is not None and finished
 
 
 def claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult | None:
@@ -26,15 +65,7 @@ def claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult
     """
     if overwrite and directory.exists():
         shutil.rmtree(directory)
-    known = read_json(directory / "config.json")
-    finished = (directory / "metrics.json").is_file()
-    begun = (directory / "checkpoint").is_dir()
-    if known is not None and known != config and (finished or begun):
-        raise InputError(
-            f"{directory} holds a run with other settings ({_difference(known, config)}); "
-            "overwrite it (--overwrite) or choose another output directory, or another name for a task of your own"
-        )
-    if known is not None and finished:
+    if is_finished(directory, config):
         return RunResult.load(directory)
     for debris in [*directory.glob(".part.*"), *directory.glob(".*.part"), *directory.glob("checkpoint/.*.part")]:
         debris.unlink(missing_ok=True)

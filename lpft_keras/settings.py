@@ -18,6 +18,8 @@ from lpft_keras.training.fine_tune import FineTuneSettings
 from lpft_keras.training.linear_probe import ProbeSettings
 
 DTYPES = ("float32", "mixed_bfloat16")
+OF_TRAINING = ("epochs", "batch_size", "learning_rate", "micro_batches", "data_parallel")
+"""Settings of fine-tuning, which change nothing at its start."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~umask())
         try:
             os.replace(temporary, path)
         except OSError as error:
@@ -53,7 +53,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the process's mask of file permissions."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

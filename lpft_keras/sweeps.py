@@ -13,7 +13,7 @@ import keras
 
 from lpft_keras.engines import check_workers, spread
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.methods import METHODS, fine_tuning
+from lpft_keras.methods import every_method, fine_tuning
 from lpft_keras.models.backbones import check_backbone
 from lpft_keras.progress import progress_bar
 from lpft_keras.results import RunResult
@@ -121,14 +121,11 @@ def plan(
     Raises:
         InputError: An argument is wrong.
     """
-    unknown = [name for name in settings if name not in _SETTINGS]
-    if unknown:
-        names = [*_CROSSED.values(), *_SETTINGS, "data_dir", "output_dir", "overwrite", "tensorboard", "workers"]
-        raise unknown_name("argument", unknown[0], names)
+    check_settings(settings)
     check_callbacks(callbacks)
     if tensorboard:
         check_tensorboard()
-    chosen_methods = [name for one in as_list(methods, "methods") for name in (METHODS if one == "all" else [one])]
+    chosen_methods = every_method(as_list(methods, "methods"))
     scales = as_list(head_scales, "head_scales")
     parts = (
         [get_task(name) for name in as_list(tasks, "tasks")],
@@ -166,6 +163,14 @@ def plan(
         if fine_tuning(method) is None and any(scale != 1 for scale in scales):
             log.info("%s has no fine-tuning stage before which its head would be scaled", method)
     return list(requests.values())
+
+
+def check_settings(names: Iterable[str]) -> None:
+    """Raise an `InputError` where a name is that of no setting of runs."""
+    for name in names:
+        if name not in _SETTINGS:
+            others = [*_CROSSED.values(), *_SETTINGS, "data_dir", "output_dir", "overwrite", "tensorboard", "workers"]
+            raise unknown_name("argument", name, others)
 
 
 def perform_all(

@@ -37,10 +37,17 @@ class Curves:
 def curves(section: Section) -> list[Curves]:
     """Return the curves of all methods of a section.
 
-    The linear probe is the same for all methods that begin with it, so it is drawn once.
+    Methods whose probes are the same, as those that begin with one on the same features, share its curves.
     """
-    probed = next((group for group in section.groups if _stage(group, "linear_probe")), None)
-    found = [] if probed is None else [(f"{_probe_title(section)}", "iteration", _stage(probed, "linear_probe"))]
+    probes: list[tuple[list[str], list[list[dict[str, Any]]]]] = []
+    for group in section.groups:
+        runs = _stage(group, "linear_probe")
+        titles = next((titles for titles, known in probes if known == runs), None)
+        if titles is not None:
+            titles.append(group.title)
+        elif runs:
+            probes.append(([group.title], runs))
+    found = [(_probe_title(titles), "iteration", runs) for titles, runs in probes]
     tuned = [(group, _stage(group, "fine_tune")) for group in section.groups]
     epochs = [(group.title, "epoch", runs) for group, runs in tuned if runs]
     drawn = []
@@ -52,8 +59,7 @@ def curves(section: Section) -> list[Curves]:
     return drawn
 
 
-def _probe_title(section: Section) -> str:
-    both = [group.title for group in section.groups if _stage(group, "linear_probe")]
+def _probe_title(both: list[str]) -> str:
     return "Linear probe of " + (", ".join(both[:-1]) + " and " + both[-1] if len(both) > 1 else both[0])
 
 

@@ -23,6 +23,7 @@ from lpft_keras.report import (
 )
 from lpft_keras.report.in_print import method_in_print
 from lpft_keras.report.resampling import RESAMPLED
+from lpft_keras.settings import OF_TRAINING
 from lpft_keras.storage import read_json
 
 METRICS = ("accuracy", "macro_f1", "nll", "brier", "ece", "mce")
@@ -233,14 +234,23 @@ def features(section: Section) -> tuple[dict[str, list[Represented]], str]:
 
 
 def kernels(section: Section) -> dict[str, list[dict[str, Any]]]:
-    """Return the summaries of kernels that were computed at the start of these runs' fine-tuning, by method."""
+    """Return the summaries of kernels that were computed at the start of these runs' fine-tuning, by method.
+
+    A kernel of other settings or data than its run's is left out.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for group in section.groups:
         for run in group.runs:
             kept = read_json(run.directory / "ntk" / "kernel.json")
-            if isinstance(kept, dict) and "kernels" in kept.get("summary", {}):
+            if isinstance(kept, dict) and "kernels" in kept.get("summary", {}) and _of_run(kept["config"], run.config):
                 found.setdefault(group.title, []).append(kept["summary"])
     return found
+
+
+def _of_run(kernel: dict[str, Any], run: dict[str, Any]) -> bool:
+    """Return whether a kernel's configuration is that of a run, apart from what training alone uses."""
+    own, theirs = ({n: v for n, v in c["settings"].items() if n not in OF_TRAINING} for c in (kernel, run))
+    return own == theirs and kernel["data"] == run["data"]
 
 
 @dataclass(frozen=True)

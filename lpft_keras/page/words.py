@@ -6,26 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
+from lpft_keras.evaluation import METRIC_NAMES
 from lpft_keras.report import mean_and_deviation, number_in_print
 from lpft_keras.report.in_print import is_per_cent
 
-_METRICS = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "f1": "F1",
-    "matthews_correlation": "Matthews' correlation",
-    "nll": "NLL",
-    "brier": "Brier score",
-    "ece": "ECE",
-    "mce": "MCE",
-}
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def metric_name(metric: str) -> str:
     """Return a metric as the literature writes it."""
-    return _METRICS.get(metric, metric)
+    return METRIC_NAMES.get(metric, metric)
 
 
 def unit(metric: str) -> str:
@@ -79,8 +70,12 @@ def in_words(count: int) -> str:
 def share(part: int, whole: int) -> str:
     """Return a part as per cent, never rounded to all or nothing."""
     value = 100 * part / whole
-    text = f"{value:.0f}" if 1 <= value <= 99 or part in (0, whole) else f"{value:.2g}"
-    return f"{'<' if text == '1e+02' else ''}{'99.9' if text == '1e+02' else text}\N{NO-BREAK SPACE}%"
+    if 99.9 < value < 100:
+        return ">99.9\N{NO-BREAK SPACE}%"
+    if value > 99 and part != whole:
+        return f"{value:.1f}\N{NO-BREAK SPACE}%"
+    text = f"{value:.0f}" if value >= 1 or part == 0 else f"{value:.2g}"
+    return f"{text}\N{NO-BREAK SPACE}%"
 
 
 def visible(text: str) -> str:

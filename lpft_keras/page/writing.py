@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import lpft_keras
+from lpft_keras.errors import InputError
 from lpft_keras.page import words
 from lpft_keras.page.cautions import cautions
 from lpft_keras.page.curves import curves
@@ -71,10 +72,13 @@ def write_page(results: Sequence[RunResult], path: str | Path = "report.html") -
     Example:
         >>> lpft_keras.write_page(lpft_keras.sweep("demo", ["ft", "lp-ft"], seeds=[1, 2]).results, "demo.html")
     """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise InputError(f"can't write {path}: it is a folder; name a file")
     facts = [_facts(section) for section in sections(results)]
     content = _rendered(facts).encode()
-    write_atomically(Path(path), lambda file: file.write(content))
-    return Page(Path(path), [_record(one, path) for one in facts])
+    write_atomically(path, lambda file: file.write(content))
+    return Page(path, [_record(one, path) for one in facts])
 
 
 def render_page(results: Sequence[RunResult]) -> str:

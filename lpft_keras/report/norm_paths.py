@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lpft_keras.figures import METHOD_COLOURS, new_figure
+from lpft_keras.report.cells import mean_and_deviation
 from lpft_keras.report.in_print import method_in_print
 from lpft_keras.results import RunResult
 
@@ -80,9 +81,10 @@ def _draw_paths(axes: Any, rows: Sequence[Mapping[str, Any]], measure: str) -> N
 def _draw_bars(axes: Any, groups: Mapping[str, Sequence[RunResult]]) -> None:
     for place, (method, members) in enumerate(groups.items()):
         norms = [run.summary["head_norm"] for run in members]
-        spread = np.std(norms, ddof=1) if len(norms) > 1 else 0
-        axes.bar(place, np.mean(norms), yerr=spread or None, color=METHOD_COLOURS.get(method), capsize=3)
-        axes.text(place, np.mean(norms) + spread, f"{np.mean(norms):.3g}", ha="center", va="bottom", fontsize="small")
+        mean, deviation = mean_and_deviation(norms)
+        spread = np.nan_to_num(deviation)
+        axes.bar(place, mean, yerr=spread or None, color=METHOD_COLOURS.get(method), capsize=3)
+        axes.text(place, mean + spread, f"{mean:.3g}", ha="center", va="bottom", fontsize="small")
     axes.set_xticks(range(len(groups)), [method_in_print(name) for name in groups], fontsize="small")
     axes.set(ylabel="norm of the trained head")
     axes.margins(y=0.1)

@@ -58,7 +58,7 @@ def representation_table(results: Sequence[RunResult], tables: tuple[int, ...]) 
     for (task, backbone), found in groups_by_task(results).items():
         splits = reported_splits(runs_of(found))
         for split in splits:
-            where = task if split == splits[0] == "test" else f"{task} ({split} rows)" if split == splits[0] else split
+            where = _where(task, split)
             norms = {name: [run.summary["head_norm"] for run in members] for name, members in found.items()}
             norms[PRETRAINED] = _heads_as_drawn(found)
             before = [represent(run, split).pretrained for run in next(iter(found.values()))]
@@ -212,7 +212,7 @@ def kernel_table(summaries: Sequence[Mapping[str, Any]], tables: tuple[int, ...]
     return table_of("kernels", ["task", "method", "kernel"], columns, rows, paper=True, notes=notes)
 
 
-def rates_table(tasks: Sequence[tuple[str, str]], tables: tuple[int, ...] = (6,)) -> ResultTable:
+def rates_table(tasks: Sequence[tuple[str, str]], tables: tuple[int, ...]) -> ResultTable:
     """Return batch sizes and learning rates by default (Table 6).
 
     Args:
@@ -236,7 +236,7 @@ def rates_table(tasks: Sequence[tuple[str, str]], tables: tuple[int, ...] = (6,)
     return table_of("hyper-parameters", ["task"], columns, rows, paper=True, seeds=False)
 
 
-def rows_table(loaded: Mapping[str, TaskData], tables: tuple[int, ...] = (7,)) -> ResultTable:
+def rows_table(loaded: Mapping[str, TaskData], tables: tuple[int, ...]) -> ResultTable:
     """Return classes and rows of tasks (Table 7).
 
     Args:

@@ -99,8 +99,11 @@ def estimate(work: Work, loaded: Mapping[str, TaskData], show_progress: bool | N
 
     Returns:
         The cost. Token arrays that are made on the way stay in the cache for the runs.
+
+    Raises:
+        InputError: A directory holds a run or kernel of other settings or data.
     """
-    to_do = work.to_do()
+    to_do = work.to_do(loaded)
     nothing = Cost(
         runs=len(to_do.runs),
         runs_there=len(work.runs) - len(to_do.runs),

@@ -11,7 +11,7 @@ from lpft_keras.errors import InputError
 from lpft_keras.exhibits import EXHIBITS, Exhibit, get_exhibit
 from lpft_keras.figures import check_figures
 from lpft_keras.kernels import KernelResult
-from lpft_keras.methods import get_method
+from lpft_keras.methods import every_method
 from lpft_keras.progress import progress_bar
 from lpft_keras.report import ResultTable
 from lpft_keras.reproduction.cost import estimate
@@ -35,7 +35,7 @@ class Reproduction:
         tables: The tables, of a table.
         figures: The figures, of a figure.
         files: What was written.
-        failures: Runs that failed, so that it is made without them.
+        failures: Runs and kernels that failed, so that it is made without them.
     """
 
     exhibit: Exhibit
@@ -68,6 +68,7 @@ def reproduce(
     output_dir: str | Path = "runs",
     rows: int = 250,
     overwrite: bool = False,
+    tensorboard: bool = False,
     dry_run: bool = False,
     workers: int | Sequence[str] | None = None,
     on_end: Callable[[Reproduction], None] | None = None,
@@ -89,6 +90,7 @@ def reproduce(
         output_dir: Where run directories live; what is made lies in `<output_dir>/paper/<backbone>`.
         rows: Rows of train and test that a kernel is of.
         overwrite: Do all runs and kernels anew.
+        tensorboard: Whether runs write for TensorBoard.
         dry_run: Say what it would take, and do nothing.
         workers: Processes side by side, as for `lpft_keras.sweep`.
         on_end: Called with each table or figure as it is made.
@@ -111,18 +113,17 @@ def reproduce(
     if any(exhibit.is_figure for exhibit in exhibits):
         check_figures()
     options = Options(
-        methods=None if methods in (None, "all") else as_list(methods, "methods"),
+        methods=None if methods is None else every_method(as_list(methods, "methods")),
         seeds=None if seeds is None else as_list(seeds, "seeds"),
         backbone=backbone,
         data_dir=data_dir,
         output_dir=Path(output_dir),
         rows=rows,
         overwrite=overwrite,
+        tensorboard=tensorboard,
         show_progress=show_progress,
         settings=settings,
     )
-    for method in options.methods or ():
-        get_method(method)
     asked = {exhibit: _tasks(exhibit, tasks) for exhibit in exhibits}
     for exhibit in exhibits:
         needed(exhibit, asked[exhibit], options)  # what is wrong with arguments shows before any file is read
@@ -136,17 +137,17 @@ def reproduce(
     if dry_run:
         return []
     runs: dict[Path, RunResult | Failure] = {}
-    kernels: dict[Path, KernelResult] = {}
+    kernels: dict[Path, KernelResult | Failure] = {}
     made = []
     for exhibit, work in works.items():
         runs |= _performed([run for run in work.runs if run.directory not in runs], workers, loaded, show_progress)
         kernels |= _computed([kernel for kernel in work.kernels if kernel.directory not in kernels], show_progress)
-        outcomes = [runs[run.directory] for run in work.runs]
+        outcomes = [runs[one.directory] for one in work.runs] + [kernels[one.directory] for one in work.kernels]
         material = Material(
             backbones={task.name: options.backbone_of(task) for task in at_hand[exhibit] if exhibit.layout != "rows"},
             data={task.name: loaded[task.name] for task in at_hand[exhibit] if task.name in loaded},
             runs=[one for one in outcomes if isinstance(one, RunResult)],
-            kernels=[kernels[kernel.directory] for kernel in work.kernels],
+            kernels=[one for one in outcomes if isinstance(one, KernelResult)],
         )
         failures = [one for one in outcomes if isinstance(one, Failure)]
         made.append(_made(exhibit, material, failures, Path(output_dir)))
@@ -161,7 +162,12 @@ def _named(name: str) -> list[str]:
 
 def _tasks(exhibit: Exhibit, tasks: Any) -> list[Task]:
     """Return the tasks that were asked for, or those of the paper."""
-    return [get_task(task) for task in (exhibit.tasks if tasks is None else as_list(tasks, "tasks"))]
+    named = [get_task(task) for task in (exhibit.tasks if tasks is None else as_list(tasks, "tasks"))]
+    found = {task.name: task for task in named}
+    for task in named:
+        if found[task.name] != task:
+            raise InputError(f"two of the tasks are named {task.name!r}; give them names of their own")
+    return list(found.values())
 
 
 def _loaded(
@@ -199,13 +205,13 @@ def _performed(
     return {outcome.directory: outcome for outcome in outcomes}
 
 
-def _computed(kernels: Sequence[KernelRequest], show_progress: bool | None) -> dict[Path, KernelResult]:
+def _computed(kernels: Sequence[KernelRequest], show_progress: bool | None) -> dict[Path, KernelResult | Failure]:
     """Compute kernels one after another: each takes the whole machine."""
-    computed: dict[Path, KernelResult] = {}
+    computed: dict[Path, KernelResult | Failure] = {}
     several = len(kernels) > 1
     with progress_bar("kernels", len(kernels), show_progress if several else False) as advance:
         for kernel in kernels:
-            computed[kernel.directory] = kernel.compute(False if several else show_progress)
+            computed[kernel.directory] = kernel.perform(False if several else show_progress)
             advance(len(computed))
     return computed
 

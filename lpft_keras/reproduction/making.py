@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lpft_keras.errors import InputError
 from lpft_keras.exhibits import Exhibit
 from lpft_keras.figures import as_it_is
 from lpft_keras.kernels import KernelResult
@@ -117,19 +118,19 @@ def make_figures(exhibit: Exhibit, material: Material) -> list[Drawn]:
         for kernel in material.kernels:
             by_task.setdefault((kernel.summary["task"], kernel.summary["backbone"]), []).append(kernel)
         draw = {"singular_values": _singular_values, "trace_norms": _trace_norms}[exhibit.layout]
-        return [draw(exhibit, *kind, found) for kind, found in by_task.items()]
+        return [draw(*kind, found) for kind, found in by_task.items()]
     kinds = groups_by_task(material.runs)
     if exhibit.layout == "head_scale":
         return [one for kind, found in kinds.items() for one in _head_scales(exhibit, *kind, found)]
     draw_runs = {"norm_paths": _norm_paths, "feature_map": _feature_map}[exhibit.layout]
-    return [draw_runs(exhibit, *kind, found) for kind, found in kinds.items()]
+    return [draw_runs(*kind, found) for kind, found in kinds.items()]
 
 
 def _of(task: str, backbone: str, *said: str) -> str:
     return as_it_is(", ".join([f"{task} on {backbone}", *said]))
 
 
-def _norm_paths(exhibit: Exhibit, task: str, backbone: str, found: Mapping[str, Sequence[RunResult]]) -> Drawn:
+def _norm_paths(task: str, backbone: str, found: Mapping[str, Sequence[RunResult]]) -> Drawn:
     figure = plot_norm_paths(found, _of(task, backbone))
     caption = (
         "Norm of the head and training accuracy along LP's iterations and fine-tuning's epochs, and norms at the end."
@@ -137,8 +138,12 @@ def _norm_paths(exhibit: Exhibit, task: str, backbone: str, found: Mapping[str, 
     return Drawn((task,), figure, caption, tuple(norm_paths(found)))
 
 
-def _feature_map(exhibit: Exhibit, task: str, backbone: str, found: Mapping[str, Sequence[RunResult]]) -> Drawn:
-    first = {method: members[0] for method, members in found.items()}
+def _feature_map(task: str, backbone: str, found: Mapping[str, Sequence[RunResult]]) -> Drawn:
+    # Of one seed, so that all start from the same head.
+    seeds = set.intersection(*({run.summary["seed"] for run in members} for members in found.values()))
+    if not seeds:
+        raise InputError(f"{', '.join(found)} of {task} have no seed in common, whose features could share a map")
+    first = {m: next(run for run in members if run.summary["seed"] == min(seeds)) for m, members in found.items()}
     one = next(iter(first.values()))
     split = reported_splits([one])[0]
     moved = {}
@@ -179,7 +184,7 @@ def _parts(kernels: Sequence[KernelResult]) -> dict[str, np.ndarray]:
     return parts | {f"FT E, {method_in_print(method)}": kernel.finetune for method, kernel in trained.items()}
 
 
-def _singular_values(exhibit: Exhibit, task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
+def _singular_values(task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
     parts = _parts(kernels)
     figure = plot_singular_values(parts)
     figure.suptitle(_of(task, backbone), fontsize="medium")
@@ -192,7 +197,7 @@ def _singular_values(exhibit: Exhibit, task: str, backbone: str, kernels: Sequen
     return Drawn((task,), figure, caption, tuple(records))
 
 
-def _trace_norms(exhibit: Exhibit, task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
+def _trace_norms(task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
     parts = _parts(kernels)
     labels = kernels[0].rows["train"]["labels"]
     figure = plot_trace_norms(parts, labels, labels)

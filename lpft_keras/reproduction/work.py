@@ -1,22 +1,24 @@
 """What exhibits need: the runs and kernels, each once, and which of them are there already."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lpft_keras.arrays import whole_number
-from lpft_keras.errors import InputError
+from lpft_keras.errors import InputError, first_line
 from lpft_keras.exhibits import Exhibit
-from lpft_keras.kernels import KernelResult, run_ntk
-from lpft_keras.settings import RunSettings
-from lpft_keras.sweeps import plan
-from lpft_keras.tasks import Task
-from lpft_keras.workers import Request
+from lpft_keras.kernels import KernelResult, finished_kernel, kernel_config, run_ntk
+from lpft_keras.methods import get_method
+from lpft_keras.run_directory import is_finished, run_config
+from lpft_keras.settings import OF_TRAINING, RunSettings
+from lpft_keras.sweeps import check_settings, plan
+from lpft_keras.tasks import Task, TaskData
+from lpft_keras.workers import Failure, Request
 
-# Settings of training, which change no kernel at its start.
-_OF_TRAINING = ("epochs", "batch_size", "learning_rate", "micro_batches", "data_parallel")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Options:
         output_dir: Where run directories live.
         rows: Rows of a kernel.
         overwrite: Do everything anew.
+        tensorboard: Whether runs write for TensorBoard.
         show_progress: Whether to show progress bars.
         settings: Other settings of runs.
     """
@@ -42,12 +45,16 @@ class Options:
     output_dir: Path = Path("runs")
     rows: int = 250
     overwrite: bool = False
+    tensorboard: bool = False
     show_progress: bool | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
-        """Refuse what no kernel can be of."""
+        """Refuse what no run or kernel can be made of."""
         whole_number(self.rows, "rows", 2)
+        check_settings(self.settings)
+        for method in self.methods or ():
+            get_method(method)
 
     def backbone_of(self, task: Task) -> str:
         """Return the name of the backbone that a task is run with."""
@@ -73,10 +80,27 @@ class KernelRequest:
         """Where the kernel lies."""
         return self.settings.directory(self.options.output_dir) / "ntk"
 
-    def compute(self, show_progress: bool | None) -> KernelResult:
-        """Compute the kernel, unless it is there."""
+    def is_there(self, data: TaskData) -> bool:
+        """Return whether the kernel of these rows is finished; raises where the directory holds another one."""
+        config = kernel_config(self.settings, self.options.rows, data)
+        return not self.options.overwrite and finished_kernel(self.directory, config) is not None
+
+    def perform(self, show_progress: bool | None) -> KernelResult | Failure:
+        """Compute the kernel, unless it is there, and return it, or why there is none; only interruptions raise."""
+        try:
+            return self._compute(show_progress)
+        except InputError as error:
+            return self._failure(str(error), by_input=True)
+        except Exception as error:
+            log.exception("the kernel in %s failed", self.directory)
+            return self._failure(f"{type(error).__name__}: {first_line(error)}")
+
+    def _failure(self, error: str, by_input: bool = False) -> Failure:
+        return Failure(self.task.name, asdict(self.settings), self.directory, error, by_input)
+
+    def _compute(self, show_progress: bool | None) -> KernelResult:
         own = {field.name: getattr(self.settings, field.name) for field in fields(RunSettings)}
-        kept = {name: value for name, value in own.items() if name not in ("task", *_OF_TRAINING)}
+        kept = {name: value for name, value in own.items() if name not in ("task", *OF_TRAINING)}
         return run_ntk(
             self.task,
             **kept,
@@ -99,12 +123,27 @@ class Work:
         """Return where it all lies."""
         return {one.directory for one in self.runs} | {one.directory for one in self.kernels}
 
-    def to_do(self) -> "Work":
-        """Return what was not finished before, or shall be done anew."""
+    def to_do(self, loaded: Mapping[str, TaskData]) -> "Work":
+        """Return what was not finished before, or shall be done anew.
+
+        Args:
+            loaded: The rows by the name of their task.
+
+        Returns:
+            The rest of the work.
+
+        Raises:
+            InputError: A directory holds a run or kernel of other settings or data.
+        """
         return Work(
-            [one for one in self.runs if one.overwrite or not (one.directory / "metrics.json").is_file()],
-            [one for one in self.kernels if one.options.overwrite or not (one.directory / "kernel.json").is_file()],
+            [run for run in self.runs if not _is_there(run, loaded[run.task.name])],
+            [kernel for kernel in self.kernels if not kernel.is_there(loaded[kernel.task.name])],
         )
+
+
+def _is_there(run: Request, data: TaskData) -> bool:
+    config = run_config(run.task, RunSettings(**run.settings), data)
+    return not run.overwrite and is_finished(run.directory, config)
 
 
 def all_of(works: Iterable[Work]) -> Work:
@@ -150,6 +189,7 @@ def needed(exhibit: Exhibit, tasks: Sequence[Task], options: Options) -> Work:
         data_dir=options.data_dir,
         output_dir=options.output_dir,
         overwrite=options.overwrite,
+        tensorboard=options.tensorboard,
         show_progress=options.show_progress,
         **options.settings,
     )
@@ -159,7 +199,7 @@ def needed(exhibit: Exhibit, tasks: Sequence[Task], options: Options) -> Work:
 def _kernels(
     tasks: Sequence[Task], methods: Sequence[str], seeds: Sequence[int], options: Options
 ) -> Iterator[KernelRequest]:
-    kept = {name: value for name, value in options.settings.items() if name not in _OF_TRAINING}
+    kept = {name: value for name, value in options.settings.items() if name not in OF_TRAINING}
     for task, method, seed in product(tasks, methods, seeds):
         own: dict[str, Any] = {"backbone": options.backbone_of(task), "method": method, "seed": seed}
         yield KernelRequest(task, RunSettings(task=task.name, **own, **kept), options)

@@ -1,7 +1,7 @@
 """Tables and figures that were made, written in every form: text, CSV, Markdown and LaTeX; PNG, SVG and PDF."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def write_exhibit(
         for ending in (".png", ".svg", ".pdf"):
             save_figure(drawn.figure, folder / f"{stem}{ending}")
             written.append(folder / f"{stem}{ending}")
-        write_csv(folder / f"{stem}.csv", drawn.records[0], map(_csv_row, drawn.records))
+        write_csv(folder / f"{stem}.csv", drawn.records[0], drawn.records)
         caption = caption_in_full(exhibit, drawn, used)
         written.append(folder / f"{stem}.csv")
         written.append(_write_text(folder / f"{stem}.txt", f"{caption}\n"))
@@ -63,10 +63,6 @@ def caption_in_full(exhibit: Exhibit, drawn: Drawn, backbones: Sequence[str]) ->
     other = any(backbone != PAPERS_BACKBONE for backbone in backbones)
     of_paper = " The paper's figure is of RoBERTa-base." if other else ""
     return f"{exhibit.title_in_full} ({', '.join(drawn.place)}; {', '.join(backbones)}). {drawn.caption}{of_paper}"
-
-
-def _csv_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: "" if value != value else value for name, value in record.items()}
 
 
 def _latex_figure(stem: str, caption: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from lpft_keras import __version__
-from lpft_keras.evaluation import evaluate
+from lpft_keras.evaluation import METRIC_NAMES, evaluate
 from lpft_keras.markdown import escaped_markdown, one_line
 from lpft_keras.methods import FineTune, LinearProbe, get_method
 from lpft_keras.settings import RunSettings
@@ -17,15 +17,6 @@ from lpft_keras.storage import read_json
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
 
-_NAMES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "f1": "F1",
-    "matthews_correlation": "Matthews' correlation",
-    "nll": "NLL",
-    "brier": "Brier score",
-    "ece": "ECE",
-}
 _METHODS = {
     "lp": "linear probing: the backbone stays as it was pre-trained, a linear head is fitted to its features",
     "ft": "fine-tuning: head and backbone are trained together",
@@ -90,7 +81,7 @@ def _front_matter(result: "RunResult", about: dict[str, Any], settings: RunSetti
             dataset_name=f"{settings.task} ({split})",
             dataset_split=split,
             metric_type=name,
-            metric_name=_NAMES[name],
+            metric_name=METRIC_NAMES[name],
             metric_value=round(values[name], 6),
         )
         for split in _measured(result)
@@ -168,7 +159,7 @@ def _method(result: "RunResult", settings: RunSettings, backbone: str, known: di
         lines.append(
             f"- Fine-tuning: Adam, epochs {len(epochs)}, batch size {fine_tune.batch_size}, learning rate "
             f"{fine_tune.learning_rate:g} falling linearly to zero, gradients clipped at norm {fine_tune.clip_norm:g}; "
-            f"the epoch best in {_NAMES[result.config['metric']]} on the validation rows was kept."
+            f"the epoch best in {METRIC_NAMES[result.config['metric']]} on the validation rows was kept."
         )
     if FineTune(lora=True) in stages:
         lora = settings.pipeline().lora
@@ -194,7 +185,7 @@ def _metrics(result: "RunResult") -> str:
         interval = binomtest(int((guesses == labels).sum()), len(labels)).proportion_ci(method="wilson")
         shown = [f"{values[name]:.3f}" for name in columns]
         rows.append([escaped_markdown(split), *shown, f"{interval.low:.3f} to {interval.high:.3f}"])
-    heads = [_NAMES[name] for name in columns]
+    heads = [METRIC_NAMES[name] for name in columns]
     return (
         "## Metrics\n\n"
         "`test` is of the kind of the training rows, further names are shifted test sets, and `validation` chose the "

@@ -11,7 +11,7 @@ from lpft_keras.errors import InputError
 from lpft_keras.models.classifier import get_head
 from lpft_keras.models.presets import ABOUT, read_about, save_preset
 from lpft_keras.sharing.card import model_card, shown_backbone
-from lpft_keras.storage import write_arrays, write_json
+from lpft_keras.storage import umask, write_arrays, write_json
 from lpft_keras.weights import load_run
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def write_preset(
     Raises:
         InputError: The directory holds something else, or the run's weights are missing.
     """
-    directory = Path(directory).expanduser()
+    directory = Path(directory).expanduser().resolve()
     check_target(directory)
     config, temperature = result.config, result.summary["temperature"]
     # A factor of 1 merges the adapters, too.
@@ -69,7 +69,7 @@ def write_preset(
         card = model_card(result, about, license, place or directory.name)
         (part / "README.md").write_text(card, "utf-8")
         write_json(part / ABOUT, about)
-        os.chmod(part, 0o777 & ~_umask())
+        os.chmod(part, 0o777 & ~umask())
         _put_in_place(part, directory)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -81,22 +81,18 @@ def check_target(directory: Path) -> None:
     """Raise an `InputError` where a directory holds what we did not write."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file; choose a directory")
+    if directory == Path.cwd() or directory.is_mount():
+        raise InputError(f"{directory} can't be replaced as a whole; name a directory in it")
     if directory.is_dir() and any(directory.iterdir()) and read_about(directory) is None:
         raise InputError(f"{directory} is not empty and holds no preset of ours; choose another directory")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _put_in_place(part: Path, directory: Path) -> None:
     """Rename the whole directory to its name; one that stood there is moved away first, and gone after."""
     old = part.with_suffix(".old")
-    if directory.exists():
-        directory.rename(old)
     try:
+        if directory.exists():
+            directory.rename(old)
         part.rename(directory)
     except OSError as error:
         if old.exists():

@@ -90,6 +90,10 @@ class TaskData:
         """Return training and validation rows alone, so that nothing can be chosen by the test rows."""
         return TaskData(self.labels, self.train, self.validation)
 
+    def checksums(self) -> dict[str, str]:
+        """Return a hash of texts and labels by split."""
+        return {name: split.checksum for name, split in self.every().items()}
+
     def every(self) -> dict[str, Split]:
         """Return all splits by name."""
         return {"train": self.train, **self.evaluated()}

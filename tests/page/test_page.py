@@ -207,7 +207,7 @@ def test_words():
         "100%",
         "33%",
         "0.11%",
-        "<99.9%",
+        ">99.9%",
     ]
     assert visible("a\x00\n\t\u202eb") == "a<U+0000>\n\t<U+202E>b"
     assert prose("<b> --overwrite LP-FT") == ('&lt;b&gt; <code>--overwrite</code> <span class="nowrap">LP-FT</span>')

@@ -1,5 +1,6 @@
 import csv
 import logging
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -176,6 +177,47 @@ def test_wrong_names_are_refused_before_any_work(tmp_path):
         with pytest.raises(InputError, match=message):
             reproduce(**{"tasks": "demo", "output_dir": tmp_path, **arguments})
     assert not list(tmp_path.rglob("config.json"))
+
+
+@pytest.mark.parametrize("name", EXHIBITS)
+def test_any_exhibit_can_be_asked_for(name, tmp_path, caplog):
+    options = {**OPTIONS, "seeds": [1], "epochs": 1, "rows": 8, "output_dir": tmp_path, "dry_run": True}
+    with caplog.at_level(logging.INFO, logger="lpft_keras"):
+        assert reproduce(name, "demo", **options) == []
+    assert re.search(r"\d+ (runs?|kernels?) to do, 0 there; about|nothing to run", caplog.text)
+    with pytest.raises(InputError, match="unknown argument 'epocs'"):
+        reproduce(name, "demo", **options, epocs=3)
+
+
+def test_runs_and_kernels_of_other_settings_are_refused_before_any_work(tmp_path):
+    options = {**OPTIONS, "seeds": [1], "output_dir": tmp_path}
+    lpft_keras.run("demo", "lp", "tiny", seed=1, output_dir=tmp_path, **SETTINGS)
+    with pytest.raises(InputError, match=r"holds a run with other settings \(max_length: 48 there, 32 asked for\)"):
+        reproduce("table13", "demo", **{**options, "max_length": 32})
+    shared = {"output_dir": tmp_path, "limit": 60, "max_length": 48}
+    lpft_keras.run_ntk("demo", "ft", "tiny", seed=1, rows=6, **shared)
+    with pytest.raises(InputError, match="holds a kernel of other settings"):
+        reproduce("table2", "demo", dry_run=True, rows=8, **options)
+    assert not (tmp_path / "demo" / "lora").exists()
+
+
+def test_two_tasks_of_one_name_are_refused(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text("text,label\n" + "a,0\nb,1\n" * 20)
+    both = [lpft_keras.own_task(tmp_path / f"{name}.csv", name="own", text="text") for name in ("one", "two")]
+    with pytest.raises(InputError, match="two of the tasks are named 'own'"):
+        reproduce("table7", both, output_dir=tmp_path)
+
+
+def test_a_kernel_that_fails_is_left_out_and_named(tmp_path):
+    # A kernel's folder that is a file, as a full or foreign disk might leave it.
+    blocked = tmp_path / "demo" / "lora" / "tiny" / "seed_1"
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("")
+    options = {**OPTIONS, "seeds": [1], "rows": 6, "output_dir": tmp_path}
+    (made,) = reproduce("table2", "demo", ["ft", "lora"], **options)
+    assert [failure.settings["method"] for failure in made.failures] == ["lora"]
+    assert {record["method"] for record in made.tables[0].records} == {"pretrained", "ft"}
 
 
 def test_what_fails_is_left_out_and_named(tmp_path):
