@@ -242,15 +242,19 @@ def kernels(section: Section) -> dict[str, list[dict[str, Any]]]:
     for group in section.groups:
         for run in group.runs:
             kept = read_json(run.directory / "ntk" / "kernel.json")
-            if isinstance(kept, dict) and "kernels" in kept.get("summary", {}) and _of_run(kept["config"], run.config):
+            if (
+                isinstance(kept, dict)
+                and "kernels" in kept.get("summary", {})
+                and _of_run(kept.get("config", {}), run.config)
+            ):
                 found.setdefault(group.title, []).append(kept["summary"])
     return found
 
 
 def _of_run(kernel: dict[str, Any], run: dict[str, Any]) -> bool:
     """Return whether a kernel's configuration is that of a run, apart from what training alone uses."""
-    own, theirs = ({n: v for n, v in c["settings"].items() if n not in OF_TRAINING} for c in (kernel, run))
-    return own == theirs and kernel["data"] == run["data"]
+    own, theirs = ({n: v for n, v in c.get("settings", {}).items() if n not in OF_TRAINING} for c in (kernel, run))
+    return own == theirs and kernel.get("data") == run.get("data")
 
 
 @dataclass(frozen=True)

@@ -139,13 +139,17 @@ def test_sections_kernels_and_many_classes(tmp_path):
     many = write_run(tmp_path, "trec", "ft", 1, {"test": answers(50, 100, 20)})
     kernel = {"rank": 7, "frobenius_norm": 2.5, "accuracy": {"train": 0.5, "test": 0.25}}
     summary = {"kernels": dict.fromkeys(("pretrain", "finetune", "total"), kernel), "ft_ratio": 0.7125}
-    write_json(many.directory / "ntk" / "kernel.json", {"config": {}, "summary": summary})
+    settings = {name: value for name, value in many.config["settings"].items() if name != "epochs"}
+    write_json(many.directory / "ntk" / "kernel.json", {"config": {"settings": settings}, "summary": summary})
     page = write_page([many, write_run(tmp_path, "cb", "ft", 1, {"test": answers(50)})], tmp_path / "page.html")
     assert [record["task"] for record in page.records] == ["cb", "trec"]
     shown = Text(page.path.read_text("utf-8"))
     assert [attributes["id"] for tag, attributes in shown.tags if tag == "section"] == ["s1", "s2"]
     assert "0.713" in shown.text or "0.712" in shown.text
     assert "the most frequent" in shown.text
+    other = {"config": {"settings": {**settings, "max_length": 7}}, "summary": summary}
+    write_json(many.directory / "ntk" / "kernel.json", other)
+    assert not {"0.713", "0.712"} & set(Text(render_page([many])).text.split()), "a kernel of other settings"
 
 
 def test_five_methods_with_long_texts_stay_small(tmp_path):

@@ -176,7 +176,7 @@ def test_the_temperature_is_folded_in_unless_it_is_not_wanted(runs, tmp_path):
     np.testing.assert_allclose(again, logits / temperature, rtol=1e-5)
 
 
-def test_a_directory_is_replaced_only_where_it_is_ours(runs, tmp_path):
+def test_a_directory_is_replaced_only_where_it_is_ours(runs, tmp_path, monkeypatch):
     result = runs["lp"]
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "letter.txt").write_text("dear")
@@ -193,7 +193,14 @@ def test_a_directory_is_replaced_only_where_it_is_ours(runs, tmp_path):
     result.to_preset(preset, license="mit")
     assert not (preset / "stray").exists()
     assert "\nlicense: mit\n" in (preset / "README.md").read_text("utf-8")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "theirs"], "no debris"
+    (tmp_path / "link").symlink_to(preset)
+    assert result.to_preset(tmp_path / "link") == preset.resolve()
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "link", "theirs"], "no debris"
+    monkeypatch.chdir(preset)
+    with pytest.raises(InputError, match="can't be replaced as a whole; name a directory in it"):
+        result.to_preset(".")
+    monkeypatch.chdir(tmp_path)
     assert {path.name for path in preset.iterdir()} == {
         "README.md",
         "assets",
