@@ -22,6 +22,7 @@ from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
 from lpft_keras.pipeline import before_fine_tuning
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import environment
+from lpft_keras.run_directory import differences
 from lpft_keras.settings import OF_TRAINING, RunSettings
 from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
 from lpft_keras.tasks import TASKS, Task, TaskData, get_task, load_task
@@ -201,7 +202,10 @@ def finished_kernel(directory: Path, config: dict[str, Any]) -> KernelResult | N
     if known is None:
         return None
     if known["config"] != config:
-        raise InputError(f"{directory} holds a kernel of other settings; overwrite it (--overwrite) or move it")
+        what = differences(known["config"], config)
+        raise InputError(
+            f"{directory} holds a kernel of other settings ({what}); overwrite it (--overwrite) or move it"
+        )
     return KernelResult(directory, known["summary"])
 
 

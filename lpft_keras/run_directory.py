@@ -43,7 +43,7 @@ def is_finished(directory: Path, config: dict[str, Any]) -> bool:
     begun = (directory / "checkpoint").is_dir()
     if known is not None and known != config and (finished or begun):
         raise InputError(
-            f"{directory} holds a run with other settings ({_difference(known, config)}); "
+            f"{directory} holds a run with other settings ({differences(known, config)}); "
             "overwrite it (--overwrite) or choose another output directory, or another name for a task of your own"
         )
     return known is not None and finished
@@ -63,8 +63,11 @@ def claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult
     Raises:
         InputError: The directory holds a run of another configuration, finished or begun.
     """
-    if overwrite and directory.exists():
-        shutil.rmtree(directory)
+    if overwrite and directory.is_dir():
+        for entry in directory.iterdir():
+            if entry.name == "ntk":
+                continue  # the kernel before fine-tuning, which has a configuration of its own
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     if is_finished(directory, config):
         return RunResult.load(directory)
     for debris in [*directory.glob(".part.*"), *directory.glob(".*.part"), *directory.glob("checkpoint/.*.part")]:
@@ -73,14 +76,13 @@ def claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult
     return None
 
 
-def _difference(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    for part in ("settings", "data"):
-        there, asked = known.get(part, {}), wanted[part]
+def differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return in words how one configuration differs from another."""
+    found = []
+    for there, asked in ((known.get("settings", {}), wanted["settings"]), (known, wanted)):
         for name in {**asked, **there}:
-            if there.get(name) != asked.get(name):
-                values = f"{name}: {there.get(name)} there, {asked.get(name)} asked for"
-                return values if part == "settings" else f"other {name} data"
-    for name in ("backend", "metric"):
-        if known.get(name) != wanted[name]:
-            return f"{name}: {known.get(name)} there, {wanted[name]} asked for"
-    return "other class names"
+            if name not in ("settings", "data", "labels") and there.get(name) != asked.get(name):
+                found.append(f"{name}: {there.get(name)} there, {asked.get(name)} asked for")
+    there, asked = known.get("data", {}), wanted["data"]
+    found += [f"other {name} data" for name in {**asked, **there} if there.get(name) != asked.get(name)]
+    return "; ".join(found) or "other class names"

@@ -51,7 +51,7 @@ def test_a_table_is_printed_written_and_given_as_json(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out.startswith("Table 8: test results")
     assert "tiny trained on demo:" in captured.out
-    assert (tmp_path / "paper" / "tiny" / "table8.tex").is_file()
+    assert (tmp_path / "paper" / "tiny" / "table8-demo.tex").is_file()
     assert main([*asked, *TINY, "--json"]) == 0
     captured = capsys.readouterr()
     made = json.loads(captured.out)

@@ -81,3 +81,4 @@ def _show_log() -> None:
     logger = logging.getLogger("lpft_keras")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its advice on retracing is for its own users

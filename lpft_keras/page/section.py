@@ -105,6 +105,10 @@ class Section:
         logits = [parts["logits"] for splits in self.predictions.values() for parts in splits.values()]
         return [str(number) for number in range(logits[0].shape[1])] if logits else []
 
+    def row_counts(self, split: str) -> list[int]:
+        """Return the numbers of rows that a split has in the runs, each once, rising."""
+        return sorted({len(found[split]["labels"]) for found in self.predictions.values() if split in found})
+
     def row_count(self, split: str) -> int | None:
         """Return how many rows a split has, None where no run says."""
         for found in self.predictions.values():

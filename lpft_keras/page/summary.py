@@ -22,6 +22,10 @@ def summary(section: Section, differences: Sequence[Difference]) -> list[str]:
     """
     if not section.splits:
         return ["These runs measured nothing."]
+    counts = section.row_counts(section.splits[0])
+    if len(counts) > 1:
+        many = f"{listed([f'{count:,}' for count in counts])} {section.splits[0]} rows"
+        return [f"These runs were measured on different rows of {section.task} ({many}), so none is called the best."]
     sentences = [_best(section)]
     own = [one for one in differences if one.split == section.splits[0]]
     if own and len(_leaders(_means(section, section.splits[0], section.metric), section.metric)[0]) < len(

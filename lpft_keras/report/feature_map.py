@@ -95,12 +95,12 @@ def plot_feature_map(points: Sequence[Mapping[str, Any]], classes: Sequence[str]
                 **style,
             )
         axes.set(title=method_in_print(method), xticks=[], yticks=[])
-    _legend(figure, panels[0], classes)
+    _legend(figure, panels[0], classes, columns=2 * len(methods))
     figure.suptitle(title, fontsize="medium")
     return figure
 
 
-def _legend(figure: Any, axes: Any, classes: Sequence[str]) -> None:
+def _legend(figure: Any, axes: Any, classes: Sequence[str], columns: int) -> None:
     handles = [
         axes.scatter([], [], color=CLASS_COLOURS[number % len(CLASS_COLOURS)], label=name)
         for number, name in enumerate(classes)
@@ -113,4 +113,4 @@ def _legend(figure: Any, axes: Any, classes: Sequence[str]) -> None:
                 axes.scatter([], [], s=size, marker=marker, facecolors=face, edgecolors="#555555", label=label)
             )
     labels = [as_it_is(str(handle.get_label())) for handle in handles]
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")

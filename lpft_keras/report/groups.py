@@ -41,7 +41,7 @@ def groups_by_task(results: Sequence[RunResult]) -> dict[tuple[str, str], dict[s
 
     Returns:
         What `groups` gives, by (task, backbone): tasks in the paper's order, then others in that of their first runs;
-        methods in the order of `METHODS`.
+        methods in the order of `METHODS`, heads of a greater scale later.
 
     Raises:
         InputError: There are no runs, or two have the same settings and seed.
@@ -49,7 +49,7 @@ def groups_by_task(results: Sequence[RunResult]) -> dict[tuple[str, str], dict[s
     if not results:
         raise InputError("there are no runs to read; give finished run directories")
     kinds: dict[tuple[str, str], list[RunResult]] = {}
-    for result in results:
+    for result in sorted(results, key=lambda result: result.config["settings"].get("head_scale", 1.0)):
         kinds.setdefault((result.summary["task"], result.summary["backbone"]), []).append(result)
     ordered = sorted(kinds, key=lambda kind: _place(kind[0], TASK_ORDER))
     found = {kind: groups(kinds[kind]) for kind in ordered}

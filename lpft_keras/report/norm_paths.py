@@ -53,17 +53,19 @@ def plot_norm_paths(groups: Mapping[str, Sequence[RunResult]], title: str) -> An
     for column, own, name in ((0, probed, "iterations of LP"), (1, tuned, "epochs of fine-tuning")):
         for axes, measure in zip(panels[:, column], ("head_norm", "accuracy"), strict=True):
             _draw_paths(axes, own, measure)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_visible(bool(own))
         panels[1, column].set(xlabel=name, ylim=(0, 1.03))
-        panels[0, column].set(ylim=(0, None))
+        panels[0, column].set(ylim=(0, 1.1 * max((row["head_norm"] for row in own), default=1)))
     panels[0, 0].set(ylabel="norm of the head")
     panels[1, 0].set(ylabel="training accuracy")
     for axes in panels[:, 2]:
         axes.remove()
     _draw_bars(figure.add_subplot(panels[0, 2].get_gridspec()[:, 2]), groups)
-    handles, labels = panels[0, 1].get_legend_handles_labels()
-    known = dict(zip(labels, handles, strict=True))
-    if known:
-        panels[0, 1].legend(known.values(), known.keys(), frameon=False, fontsize="small")
+    known = {
+        label: line for axes in panels[0, :2] for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize="small")
     figure.suptitle(title, fontsize="medium")
     return figure
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ from lpft_keras.progress import progress_bar
 from lpft_keras.report import ResultTable
 from lpft_keras.reproduction.cost import estimate
 from lpft_keras.reproduction.making import Drawn, Material, make_figures, make_tables
-from lpft_keras.reproduction.work import KernelRequest, Options, all_of, needed
+from lpft_keras.reproduction.work import Options, Work, all_of, needed
 from lpft_keras.reproduction.writing import write_exhibit
 from lpft_keras.results import RunResult
+from lpft_keras.storage import slug
 from lpft_keras.sweeps import as_list, perform_all
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
-from lpft_keras.workers import Failure, Request
+from lpft_keras.workers import Failure
 
 log = logging.getLogger(__name__)
+
+_Outcome = RunResult | KernelResult | Failure
 
 
 @dataclass(frozen=True)
@@ -124,35 +127,28 @@ def reproduce(
         show_progress=show_progress,
         settings=settings,
     )
-    asked = {exhibit: _tasks(exhibit, tasks) for exhibit in exhibits}
-    for exhibit in exhibits:
+    asked = {exhibit: _tasks(exhibit, tasks) for exhibit in _of_methods(exhibits, options.methods)}
+    for exhibit in asked:
         needed(exhibit, asked[exhibit], options)  # what is wrong with arguments shows before any file is read
     loaded = _loaded(asked, tasks is not None, data_dir, settings.get("limit"))
-    at_hand = {
-        exhibit: [task for task in asked[exhibit] if task.name in loaded or not exhibit.needs_rows]
-        for exhibit in exhibits
-    }
-    works = {exhibit: needed(exhibit, at_hand[exhibit], options) for exhibit in exhibits}
+    at_hand = _at_hand(asked, loaded)
+    works = {exhibit: needed(exhibit, found, options) for exhibit, found in at_hand.items()}
     log.info("%s", estimate(all_of(works.values()), loaded, show_progress).in_words())
     if dry_run:
         return []
-    runs: dict[Path, RunResult | Failure] = {}
-    kernels: dict[Path, KernelResult | Failure] = {}
+    known: dict[Path, _Outcome] = {}
     made = []
     for exhibit, work in works.items():
-        runs |= _performed([run for run in work.runs if run.directory not in runs], workers, loaded, show_progress)
-        kernels |= _computed([kernel for kernel in work.kernels if kernel.directory not in kernels], show_progress)
-        outcomes = [runs[one.directory] for one in work.runs] + [kernels[one.directory] for one in work.kernels]
-        material = Material(
-            backbones={task.name: options.backbone_of(task) for task in at_hand[exhibit] if exhibit.layout != "rows"},
-            data={task.name: loaded[task.name] for task in at_hand[exhibit] if task.name in loaded},
-            runs=[one for one in outcomes if isinstance(one, RunResult)],
-            kernels=[one for one in outcomes if isinstance(one, KernelResult)],
-        )
-        failures = [one for one in outcomes if isinstance(one, Failure)]
-        made.append(_made(exhibit, material, failures, Path(output_dir)))
+        known |= _performed(work.without(known), workers, loaded, show_progress)
+        tasks_there = at_hand[exhibit]
+        name = "-".join([exhibit.name, *([] if tasks is None else [slug(task.name) for task in tasks_there])])
+        backbones = {task.name: options.backbone_of(task) for task in tasks_there if exhibit.layout != "rows"}
+        data = {task.name: loaded[task.name] for task in tasks_there if task.name in loaded}
+        outcomes = [known[directory] for directory in work.directories()]
+        one = _made(exhibit, outcomes, backbones, data, Path(output_dir) / "paper", name, options.in_words())
+        made.append(one)
         if on_end is not None:
-            on_end(made[-1])
+            on_end(one)
     return made
 
 
@@ -184,42 +180,77 @@ def _loaded(
             if named:
                 raise
             missing[name] = error
-    for exhibit, tasks in asked.items():
-        if exhibit.needs_rows and all(task.name in missing for task in tasks):
-            raise missing[tasks[0].name]
+    if missing and not loaded:
+        raise next(iter(missing.values()))
     for name, reason in missing.items():
         log.warning("left out %s: %s", name, reason)
     return loaded
 
 
+def _at_hand(asked: Mapping[Exhibit, Sequence[Task]], loaded: Mapping[str, TaskData]) -> dict[Exhibit, list[Task]]:
+    """Return exhibits with those of their tasks whose rows are there; those without any are left out."""
+    found = {}
+    for exhibit, tasks in asked.items():
+        there = [task for task in tasks if task.name in loaded or not exhibit.needs_rows]
+        if there:
+            found[exhibit] = there
+        else:
+            log.warning("left out %s: no data of %s", exhibit.name, ", ".join(task.name for task in tasks))
+    return found
+
+
+def _of_methods(exhibits: Sequence[Exhibit], methods: Sequence[str] | None) -> list[Exhibit]:
+    """Return the exhibits that have any of some methods, or need none; an `InputError` where none has."""
+    found = [one for one in exhibits if methods is None or not one.methods or set(one.methods) & set(methods)]
+    if not found:
+        first = exhibits[0]
+        raise InputError(f"{first.name} is of {', '.join(first.methods)}; ask for one of them, or leave methods out")
+    for exhibit in exhibits:
+        if exhibit not in found:
+            log.warning("left out %s: it is of %s", exhibit.name, ", ".join(exhibit.methods))
+    return found
+
+
 def _performed(
-    runs: Sequence[Request],
+    work: Work,
     workers: int | Sequence[str] | None,
     loaded: Mapping[str, TaskData],
     show_progress: bool | None,
-) -> dict[Path, RunResult | Failure]:
-    if not runs:
-        return {}
-    found = perform_all(runs, workers, rows=loaded, show_progress=show_progress)
-    outcomes: list[RunResult | Failure] = [*found.results, *found.failures]
+) -> dict[Path, _Outcome]:
+    """Do runs, then kernels one after another: each takes the whole machine."""
+    outcomes: list[_Outcome] = []
+    if work.runs:
+        found = perform_all(work.runs, workers, rows=loaded, show_progress=show_progress)
+        outcomes += [*found.results, *found.failures]
+    several = len(work.kernels) > 1
+    with progress_bar("kernels", len(work.kernels), show_progress if several else False) as advance:
+        for number, kernel in enumerate(work.kernels, start=1):
+            outcomes.append(kernel.perform(False if several else show_progress))
+            advance(number)
     return {outcome.directory: outcome for outcome in outcomes}
 
 
-def _computed(kernels: Sequence[KernelRequest], show_progress: bool | None) -> dict[Path, KernelResult | Failure]:
-    """Compute kernels one after another: each takes the whole machine."""
-    computed: dict[Path, KernelResult | Failure] = {}
-    several = len(kernels) > 1
-    with progress_bar("kernels", len(kernels), show_progress if several else False) as advance:
-        for kernel in kernels:
-            computed[kernel.directory] = kernel.perform(False if several else show_progress)
-            advance(len(computed))
-    return computed
-
-
-def _made(exhibit: Exhibit, material: Material, failures: Sequence[Failure], output_dir: Path) -> Reproduction:
-    if exhibit.methods and not (material.runs or material.kernels):
+def _made(
+    exhibit: Exhibit,
+    outcomes: Sequence[_Outcome],
+    backbones: Mapping[str, str],
+    data: Mapping[str, TaskData],
+    folder: Path,
+    name: str,
+    settings: str,
+) -> Reproduction:
+    """Make and write an exhibit of what its runs came to; what sets them apart from the paper's is said in it."""
+    runs = [one for one in outcomes if isinstance(one, RunResult)]
+    kernels = [one for one in outcomes if isinstance(one, KernelResult)]
+    failures = [one for one in outcomes if isinstance(one, Failure)]
+    if exhibit.methods and not (runs or kernels):
         return Reproduction(exhibit, failures=failures)
+    material = Material(backbones, data, runs, kernels)
     tables = [] if exhibit.is_figure else make_tables(exhibit, material)
     figures = make_figures(exhibit, material) if exhibit.is_figure else []
-    files = write_exhibit(output_dir / "paper", exhibit, list(material.backbones.values()), tables, figures)
+    if settings and exhibit.methods:
+        said = f"other settings than the paper's: {settings}"
+        tables = [replace(table, notes=(*table.notes, said)) for table in tables]
+        figures = [replace(figure, caption=f"{figure.caption} {said[0].upper()}{said[1:]}.") for figure in figures]
+    files = write_exhibit(folder, name, exhibit, list(backbones.values()), tables, figures)
     return Reproduction(exhibit, tables, figures, files, failures)

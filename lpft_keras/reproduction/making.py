@@ -8,7 +8,7 @@ import numpy as np
 
 from lpft_keras.errors import InputError
 from lpft_keras.exhibits import Exhibit
-from lpft_keras.figures import as_it_is
+from lpft_keras.figures import METHOD_COLOURS, as_it_is
 from lpft_keras.kernels import KernelResult
 from lpft_keras.models.classifier import drawn_head, get_head
 from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
@@ -30,6 +30,7 @@ from lpft_keras.report import (
     result_tables,
     rows_table,
 )
+from lpft_keras.report.cells import PAPERS_BACKBONE
 from lpft_keras.report.feature_map import Moved
 from lpft_keras.report.groups import groups_by_task
 from lpft_keras.report.in_print import method_in_print
@@ -117,8 +118,9 @@ def make_figures(exhibit: Exhibit, material: Material) -> list[Drawn]:
         by_task: dict[tuple[str, str], list[KernelResult]] = {}
         for kernel in material.kernels:
             by_task.setdefault((kernel.summary["task"], kernel.summary["backbone"]), []).append(kernel)
-        draw = {"singular_values": _singular_values, "trace_norms": _trace_norms}[exhibit.layout]
-        return [draw(*kind, found) for kind, found in by_task.items()]
+        if exhibit.layout == "singular_values":
+            return [_singular_values(*kind, found) for kind, found in by_task.items()]
+        return [_trace_norms(*kind, found, material.data[kind[0]].labels) for kind, found in by_task.items()]
     kinds = groups_by_task(material.runs)
     if exhibit.layout == "head_scale":
         return [one for kind, found in kinds.items() for one in _head_scales(exhibit, *kind, found)]
@@ -127,7 +129,8 @@ def make_figures(exhibit: Exhibit, material: Material) -> list[Drawn]:
 
 
 def _of(task: str, backbone: str, *said: str) -> str:
-    return as_it_is(", ".join([f"{task} on {backbone}", *said]))
+    whose = "" if backbone == PAPERS_BACKBONE else " (the paper: RoBERTa-base)"
+    return as_it_is(", ".join([f"{task} on {backbone}{whose}", *said]))
 
 
 def _norm_paths(task: str, backbone: str, found: Mapping[str, Sequence[RunResult]]) -> Drawn:
@@ -161,7 +164,11 @@ def _feature_map(task: str, backbone: str, found: Mapping[str, Sequence[RunResul
 def _head_scales(exhibit: Exhibit, task: str, backbone: str, found: Mapping[str, Sequence[RunResult]]) -> list[Drawn]:
     runs = [run for members in found.values() for run in members]
     there = reported_splits(runs)
-    splits = [split for split in exhibit.splits if split in there] or there[:1]
+    splits = [split for split in exhibit.splits if split in there]
+    if not splits:
+        # Another task has shifted sets of its own, where it has any.
+        out_of_distribution = "test" not in exhibit.splits and exhibit.splits
+        splits = (there[1:] if out_of_distribution else []) or there[:1]
     drawn = []
     for split in splits:
         points = head_norm_points(runs, split)
@@ -181,12 +188,16 @@ def _parts(kernels: Sequence[KernelResult]) -> dict[str, np.ndarray]:
         first.setdefault(kernel.summary["method"], kernel)
     trained = {method: kernel.kernels["train"] for method, kernel in first.items()}
     parts = {"Pre-train E": next(iter(trained.values())).pretrain}
-    return parts | {f"FT E, {method_in_print(method)}": kernel.finetune for method, kernel in trained.items()}
+    return parts | {_ft_part(method): kernel.finetune for method, kernel in trained.items()}
+
+
+def _ft_part(method: str) -> str:
+    return f"FT E, {method_in_print(method)}"
 
 
 def _singular_values(task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
     parts = _parts(kernels)
-    figure = plot_singular_values(parts)
+    figure = plot_singular_values(parts, {_ft_part(method): colour for method, colour in METHOD_COLOURS.items()})
     figure.suptitle(_of(task, backbone), fontsize="medium")
     records = [
         {"kernel": name, "index": index, "singular_value": float(value)}
@@ -197,10 +208,10 @@ def _singular_values(task: str, backbone: str, kernels: Sequence[KernelResult]) 
     return Drawn((task,), figure, caption, tuple(records))
 
 
-def _trace_norms(task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
+def _trace_norms(task: str, backbone: str, kernels: Sequence[KernelResult], classes: Sequence[str]) -> Drawn:
     parts = _parts(kernels)
     labels = kernels[0].rows["train"]["labels"]
-    figure = plot_trace_norms(parts, labels, labels)
+    figure = plot_trace_norms(parts, labels, labels, classes)
     figure.suptitle(_of(task, backbone), fontsize="medium")
     records = []
     for name, part in parts.items():

@@ -1,7 +1,7 @@
 """What exhibits need: the runs and kernels, each once, and which of them are there already."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import product
 from pathlib import Path
@@ -55,6 +55,11 @@ class Options:
         check_settings(self.settings)
         for method in self.methods or ():
             get_method(method)
+
+    def in_words(self) -> str:
+        """Return the settings that are not those of the paper, "limit=60, epochs=1"."""
+        defaults = {setting.name: setting.default for setting in fields(RunSettings)}
+        return ", ".join(f"{name}={value}" for name, value in self.settings.items() if value != defaults[name])
 
     def backbone_of(self, task: Task) -> str:
         """Return the name of the backbone that a task is run with."""
@@ -119,9 +124,16 @@ class Work:
     runs: Sequence[Request] = ()
     kernels: Sequence[KernelRequest] = ()
 
-    def directories(self) -> set[Path]:
+    def directories(self) -> list[Path]:
         """Return where it all lies."""
-        return {one.directory for one in self.runs} | {one.directory for one in self.kernels}
+        return [*(run.directory for run in self.runs), *(kernel.directory for kernel in self.kernels)]
+
+    def without(self, known: Container[Path]) -> "Work":
+        """Return the work in other directories than some."""
+        return Work(
+            [run for run in self.runs if run.directory not in known],
+            [kernel for kernel in self.kernels if kernel.directory not in known],
+        )
 
     def to_do(self, loaded: Mapping[str, TaskData]) -> "Work":
         """Return what was not finished before, or shall be done anew.
@@ -168,15 +180,11 @@ def needed(exhibit: Exhibit, tasks: Sequence[Task], options: Options) -> Work:
         Runs or kernels; neither for an exhibit without methods.
 
     Raises:
-        InputError: An argument is wrong, or none of the exhibit's methods was asked for.
+        InputError: An argument is wrong.
     """
     if not exhibit.methods:
         return Work()
     methods = [name for name in exhibit.methods if options.methods is None or name in options.methods]
-    if not methods:
-        raise InputError(
-            f"{exhibit.name} is of {', '.join(exhibit.methods)}; ask for one of them, or leave methods out"
-        )
     seeds = options.seeds or exhibit.seeds
     if exhibit.kernels:
         return Work(kernels=list(_kernels(tasks, methods, seeds, options)))

@@ -18,6 +18,7 @@ from lpft_keras.tables import print_result_tables
 
 def write_exhibit(
     folder: Path,
+    name: str,
     exhibit: Exhibit,
     backbones: Sequence[str],
     tables: Sequence[ResultTable],
@@ -27,6 +28,7 @@ def write_exhibit(
 
     Args:
         folder: Where to: in a folder of it named by the backbone, where there is one.
+        name: What the files of its tables are called, without an ending.
         exhibit: Which it is.
         backbones: Of which backbones it was made.
         tables: Its tables, together in one file of each form.
@@ -44,7 +46,7 @@ def write_exhibit(
         text.write(f"{exhibit.title_in_full}\n\n")
         print_result_tables(tables, text)
         forms = {".txt": text.getvalue(), ".csv": as_csv(tables), ".md": as_markdown(tables), ".tex": as_latex(tables)}
-        written += [_write_text(folder / f"{exhibit.name}{ending}", content) for ending, content in forms.items()]
+        written += [_write_text(folder / f"{name}{ending}", content) for ending, content in forms.items()]
     for drawn in figures:
         stem = "-".join([exhibit.name, *map(slug, drawn.place)])
         for ending in (".png", ".svg", ".pdf"):

@@ -52,7 +52,7 @@ def test_a_table_is_made_of_runs_that_are_there(done, caplog):
     assert {run.directory: (run.directory / "metrics.json").stat().st_mtime_ns for run in results} == before
     found = files_by_ending(made)
     assert set(found) == {".txt", ".csv", ".md", ".tex"}
-    assert found[".txt"][0] == output / "paper" / "tiny" / "table8.txt"
+    assert found[".txt"][0] == output / "paper" / "tiny" / "table8-demo.txt"
     assert found[".txt"][0].read_text().startswith("Table 8: ")
     with open(found[".csv"][0], newline="") as file:
         assert float(next(csv.DictReader(file))["mean"]) == table.records[0]["mean"]
@@ -110,11 +110,11 @@ def test_the_head_scale_figure_is_of_the_rows_the_paper_shows(done):
         exhibit = EXHIBITS["figure3"]
         patch.setitem(EXHIBITS, "figure3", type(exhibit)(**{**vars(exhibit), "head_scales": (1.0, 10.0)}))
         (made,) = reproduce("figure3", "demo", "ft", **options)
-    (drawn,) = made.figures  # the demo has no "sst5", so its test rows
-    assert "test rows" in drawn.caption
+    (drawn,) = made.figures  # the demo has no "sst5", so its own shifted rows
+    assert "ood rows" in drawn.caption
     for record in drawn.records:
         own = [
-            run.metrics["test"]["feature_change"]
+            run.metrics["ood"]["feature_change"]
             for run in results
             if run.summary["method"] == "ft" and run.config["settings"]["head_scale"] == record["scale"]
         ]
