@@ -199,7 +199,11 @@ def kernel_table(summaries: Sequence[Mapping[str, Any]], tables: tuple[int, ...]
                 ("test", f"{name}/logit_accuracy", [part["logit_accuracy"]["test"] for part in parts]),
                 ("train", "ft_ratio", [one["ft_ratio"] for one in members] if name == "finetune" else []),
             ]
-            cells = [_cell(task, backbone, split, method, m, values, tables) for split, m, values in measured]
+            # The ratio is one a method, and stands beside its F.
+            cells = [
+                _cell(task, backbone, split, method, m, values, tables if m != "ft_ratio" or name == "finetune" else ())
+                for split, m, values in measured
+            ]
             rows.append(
                 Row(backbone, (task, "" if method == PRETRAINED else method_in_print(method), _KERNELS[name]), cells)
             )

@@ -57,7 +57,7 @@ def published(
         Published(table=8, mean=0.8464, deviation=0.024)
     """
     found = _numbers().get((task, split, method, measure), {})
-    return next((found[table] for table in tables or sorted(found) if table in found), None)
+    return next((found[table] for table in (sorted(found) if tables is None else tables) if table in found), None)
 
 
 @cache

@@ -86,6 +86,7 @@ def test_kernels_stand_beside_the_papers():
     assert rows[2] == ("cb", "FT", "FT E", "602±2.8", "6.02e+03±28.3", "90.00±0.00", "80.00±0.00", "0.5±0", "2")
     assert rows[3] == ("paper (RoBERTa-base)", "", "", "608", "1.39e+04", "84.74", "79.76", "0.199", "")
     assert found(table)["cb", "train", "lp-ft", "total/rank"]["paper"] == 344
+    assert [row[7] for row in rows if row[2] == "NTK" or row[3] == "210"] == ["", "", ""]
     assert found(table)["cb", "train", "ft", "finetune/rank"]["difference_in_std"] == pytest.approx(-6 / np.sqrt(8))
     assert any("225 and 56" in note for note in table.notes)
 
