@@ -158,7 +158,11 @@ def _theirs(cell: Cell) -> str:
 
 
 def _difference(cell: Cell) -> str:
-    return "" if np.isnan(cell.difference) else f"{round(cell.difference, 1) + 0.0:+.1f}"
+    if np.isnan(cell.difference):
+        return ""
+    if abs(cell.difference) >= 1000:  # seeds that all but agree say nothing finer
+        return ">999" if cell.difference > 0 else "<-999"
+    return f"{round(cell.difference, 1) + 0.0:+.1f}"
 
 
 def _spread(mean: float, deviation: float, measure: str) -> str:

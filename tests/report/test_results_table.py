@@ -144,6 +144,8 @@ def test_the_difference_is_in_standard_deviations_of_both(write):
     assert table.records[0]["difference_in_std"] == pytest.approx(expected)
     assert table.rows[-1] == ("difference (s.d.)", f"{expected:+.1f}")
     assert table.records[0]["paper_table"] == 8
+    (table,) = result_tables([write("wsc", "ft", seed, right) for seed, right in ((1, 80), (2, 80))], paper=True)
+    assert [row[0] for row in table.rows] == ["wsc", "paper (RoBERTa-base)"], "both deviations are 0"
     # A collapsed classifier and one seed: no deviation at all to divide by.
     (table,) = result_tables([write("wsc", "ft", 1, 80)], paper=True)
     assert np.isnan(table.records[0]["difference_in_std"])
