@@ -81,10 +81,10 @@ def check_target(directory: Path) -> None:
     """Raise an `InputError` where a directory holds what we did not write."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file; choose a directory")
-    if directory == Path.cwd() or directory.is_mount():
-        raise InputError(f"{directory} can't be replaced as a whole; name a directory in it")
     if directory.is_dir() and any(directory.iterdir()) and read_about(directory) is None:
         raise InputError(f"{directory} is not empty and holds no preset of ours; choose another directory")
+    if directory == Path.cwd() or directory.is_mount():
+        raise InputError(f"{directory} can't be replaced as a whole; name a directory in it")
 
 
 def _put_in_place(part: Path, directory: Path) -> None:
