@@ -34,7 +34,7 @@ def test_the_figure_holds_each_method_with_its_band(swept, tmp_path):
     points = head_norm_points(swept[1])
     figure = plot_head_norm(points, "demo on tiny")
     left = figure.axes[0]
-    assert [line.get_label() for line in left.lines] == ["ft", "lp-lora"]
+    assert [line.get_label() for line in left.lines] == ["FT", "LP-LoRA"]
     np.testing.assert_allclose(left.lines[0].get_xdata(), [1.0, 10.0])
     np.testing.assert_allclose(left.lines[0].get_ydata(), [p.feature_change for p in points[:2]])
     assert len(left.collections) == 2

@@ -92,7 +92,7 @@ def test_kernels_stand_beside_the_papers():
 
 
 def test_rates_of_small_backbones_are_told_from_the_papers():
-    records = found(rates_table([("cb", "minilm"), ("rte", "roberta_base_en")]))
+    records = found(rates_table([("cb", "minilm"), ("rte", "roberta_base_en")], (6,)))
     assert records["cb", "train", "lp-ft", "learning_rate"]["mean"] == 1e-4
     assert records["cb", "train", "lp-ft", "learning_rate"]["paper"] == 5e-6
     assert records["rte", "train", "lora", "learning_rate"]["mean"] == 1e-3
