@@ -110,8 +110,7 @@ def reproduce(
         >>> (table,) = lpft_keras.reproduce("table8", "cb", backbone="minilm", data_dir="data")
         >>> table.tables[0].records[0]["mean"], table.files
     """
-    exhibits = [EXHIBITS[one] for name in as_list(names, "names") for one in _named(name)]
-    exhibits = list(dict.fromkeys(exhibits))
+    exhibits = list(dict.fromkeys(one for name in as_list(names, "names") for one in _named(name)))
     check_workers(workers)
     if any(exhibit.is_figure for exhibit in exhibits):
         check_figures()
@@ -152,8 +151,8 @@ def reproduce(
     return made
 
 
-def _named(name: str) -> list[str]:
-    return list(EXHIBITS) if name == "all" else [get_exhibit(name).name]
+def _named(name: str) -> list[Exhibit]:
+    return list(EXHIBITS.values()) if name == "all" else [get_exhibit(name)]
 
 
 def _tasks(exhibit: Exhibit, tasks: Any) -> list[Task]:
