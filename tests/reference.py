@@ -104,21 +104,40 @@ def adam(start, gradients, rate, clip=1.0, epsilon=1e-8):
     return w
 
 
-def tangent_kernel(features, parameters, head):
-    """Return P and F of logits `features(parameters) @ head + bias` from the whole float64 Jacobian.
+def tangents(features, parameters, head):
+    """Return features [examples, h] and the whole float64 Jacobian of the logits `features(parameters) @ head + bias`.
 
-    `features` is a function of a dict of float64 PyTorch tensors; it gives [examples, h]. `head` is [h, classes].
+    `features` is a function of a dict of float64 PyTorch tensors; it gives [examples, h]. `head` is [h, classes]. The
+    Jacobian is [examples, classes, numbers] by the parameter's name.
     """
     import torch
 
     assert all(value.dtype == torch.float64 for value in parameters.values())
     head = torch.as_tensor(head, dtype=torch.float64)
     phi = features(parameters).detach()
-    jacobians = torch.func.jacrev(features)(parameters).values()
-    rows = torch.cat([torch.einsum("hc,nhp->ncp", head, j.flatten(2)) for j in jacobians], dim=2)
-    identity = torch.eye(head.shape[1], dtype=torch.float64)
-    pretrain = torch.einsum("nm,cd->ncmd", phi @ phi.T + 1, identity)
-    return pretrain.numpy(), torch.einsum("ncp,mdp->ncmd", rows, rows).numpy()
+    jacobians = torch.func.jacrev(features)(parameters)
+    rows = {name: torch.einsum("hc,nhp->ncp", head, part.flatten(2)).numpy() for name, part in jacobians.items()}
+    return phi.numpy(), rows
+
+
+def tangent_kernel(features, rows, row_signs=False, column_signs=False, mixing=None):
+    """Return P and F of what `tangents` gives, of gradients or of their signs.
+
+    `mixing` [outputs, logits] makes other logits of the head's outputs; `rows` are those of the new logits then.
+    """
+    mixing = np.eye(next(iter(rows.values())).shape[1]) if mixing is None else np.asarray(mixing)
+    gradients = np.concatenate(list(rows.values()), axis=2)
+    # What is zero in theory is some 1e-17 here.
+    zero = np.abs(gradients) < 1e-12 * np.abs(gradients).max(axis=2, keepdims=True)
+    signs = np.where(zero, 0.0, np.sign(gradients))
+    left, right = (signs if signed else gradients for signed in (row_signs, column_signs))
+    # The gradient of logit k by the head's numbers is (phi, 1) in each of its outputs, times its mixing.
+    head = np.einsum("nh,ok->nkoh", np.pad(features, ((0, 0), (0, 1)), constant_values=1), mixing)
+    head_left, head_right = (np.sign(head) if signed else head for signed in (row_signs, column_signs))
+    return (
+        np.einsum("nkoh,mloh->nkml", head_left, head_right),
+        np.einsum("ncp,mdp->ncmd", left, right, optimize=True),
+    )
 
 
 def ft_ratio(pretrain, finetune, delta):

@@ -1,4 +1,4 @@
-"""Small models with their kernels, computed in float64 by PyTorch alone, outside Keras."""
+"""Small models with their gradients, computed in float64 by PyTorch alone, outside Keras."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,21 @@ ROWS, LENGTH, CLASSES = 7, 11, 3
 class Case:
     model: keras.Model
     x: Any
-    pretrain: np.ndarray
-    finetune: np.ndarray
+    features: np.ndarray
+    rows: dict[str, np.ndarray]
+
+    def kernel(self, belongs=lambda name: True, **how):
+        """P and F of some parameters by their names in PyTorch, or in Keras where the model was made there."""
+        rows = {name: part for name, part in self.rows.items() if belongs(name)}
+        return reference.tangent_kernel(self.features, rows, **how)
+
+    @property
+    def pretrain(self):
+        return self.kernel()[0]
+
+    @property
+    def finetune(self):
+        return self.kernel()[1]
 
 
 def token_rows(vocabulary=50, rows=ROWS):
@@ -40,7 +53,7 @@ def with_head(inputs, features, classes=CLASSES):
     return model, ops.convert_to_numpy(head.kernel)
 
 
-def transformer(kind, directory, lora=False):
+def transformer(kind, directory, lora=False, classes=CLASSES):
     """A tiny `transformers` encoder and the same in KerasHub; with `lora`, under peft and under our adapters."""
     import torch
     import transformers
@@ -80,7 +93,7 @@ def transformer(kind, directory, lora=False):
     if kind == "bert":
         backbone.pooled_dense.trainable = False
     hidden = backbone.output["sequence_output"] if isinstance(backbone.output, dict) else backbone.output
-    model, head = with_head(inputs, hidden[:, 0])
+    model, head = with_head(inputs, hidden[:, 0], classes)
     parameters = {
         name: parameter.detach()
         for name, parameter in theirs.named_parameters()
@@ -94,7 +107,7 @@ def transformer(kind, directory, lora=False):
     def features(parameters):
         return torch.func.functional_call(theirs, parameters, kwargs=arguments).last_hidden_state[:, 0]
 
-    return Case(model, x, *reference.tangent_kernel(features, parameters, head))
+    return Case(model, x, *reference.tangents(features, parameters, head))
 
 
 def perceptron():
@@ -117,7 +130,7 @@ def perceptron():
             hidden = torch.tanh(hidden @ p["shared/kernel"] + p["shared/bias"])
         return hidden
 
-    return Case(model, x, *reference.tangent_kernel(features, parameters, head))
+    return Case(model, x, *reference.tangents(features, parameters, head))
 
 
 def convolutional():
@@ -152,7 +165,7 @@ def convolutional():
         inner = convolve(torch.relu(scaled), p["inner/kernel"], p["inner/bias"])
         return torch.relu(hidden + inner).mean(dim=(2, 3))
 
-    return Case(model, x, *reference.tangent_kernel(features, parameters, head))
+    return Case(model, x, *reference.tangents(features, parameters, head))
 
 
 def _parameters(model):
