@@ -1,7 +1,7 @@
 """The five methods, as data: a method is a list of stages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lpft_keras.errors import unknown_name
 
@@ -95,6 +95,22 @@ _SMALL: dict[str, dict[str, tuple[int, float]]] = {
     "pocket": {"ft": (16, 3e-4), "lora": (16, 5e-3), "lp-ft": (16, 3e-4), "lp-lora": (16, 2e-3)},
 }
 
+# The same for the other optimisers, chosen likewise.
+_OTHERS: dict[str, dict[str, dict[str, float]]] = {
+    "sgd": {
+        "minilm": {"ft": 3e-2, "lora": 3e-2, "lp-ft": 3e-2, "lp-lora": 3e-2},
+        "pocket": {"ft": 3e-2, "lora": 3e-2, "lp-ft": 3e-2, "lp-lora": 3e-2},
+    },
+    "signgd": {
+        "minilm": {"ft": 3e-5, "lora": 3e-5, "lp-ft": 3e-5, "lp-lora": 3e-5},
+        "pocket": {"ft": 3e-5, "lora": 3e-5, "lp-ft": 3e-5, "lp-lora": 3e-5},
+    },
+}
+_OF_ADAM = {
+    "sgd": {"ft": 100.0, "lora": 20.0, "lp-ft": 100.0, "lp-lora": 20.0},
+    "signgd": {"ft": 0.1, "lora": 0.1, "lp-ft": 0.1, "lp-lora": 0.1},
+}
+
 
 @dataclass(frozen=True)
 class Defaults:
@@ -105,13 +121,15 @@ class Defaults:
     origin: str
 
 
-def default_rates(method: str, task: str, backbone: str) -> Defaults | None:
+def default_rates(method: str, task: str, backbone: str, optimizer: str = "adam") -> Defaults | None:
     """Return the default batch size and learning rate of a method's fine-tuning stage.
 
     Args:
         method: Name of the method.
         task: Name of the task.
         backbone: Name of the backbone.
+        optimizer: Name of the optimiser. The batch size is Adam's for all of them, and so is the origin of the rate
+            that is multiplied, where the backbone has none of its own.
 
     Returns:
         The defaults; None for a method without a fine-tuning stage.
@@ -120,6 +138,15 @@ def default_rates(method: str, task: str, backbone: str) -> Defaults | None:
         return None
     own = backbone.removeprefix("random:")
     own = "pocket" if own == "tiny" else own
+    if optimizer != "adam":
+        adam = default_rates(method, task, backbone)
+        assert adam is not None
+        found = _OTHERS[optimizer].get(own)
+        if found is not None:
+            return replace(adam, learning_rate=found[method], origin=f"our own for {own} by {optimizer}")
+        factor = _OF_ADAM[optimizer][method]
+        origin = f"{factor:g} times Adam's, which is {adam.origin}; a rule of ours, tune it"
+        return Defaults(adam.batch_size, float(f"{factor * adam.learning_rate:.6g}"), origin)
     if own in _SMALL:
         return Defaults(*_SMALL[own][method], origin=f"our own for {own}")
     known = task.removesuffix("-small")  # a part of a task has the rates of the whole
@@ -138,5 +165,5 @@ def unused_settings(method: str) -> list[str]:
     if FineTune(lora=True) not in stages:
         unused += ["lora_rank", "lora_alpha", "lora_style"]
     if fine_tuning(method) is None:
-        unused += ["epochs", "batch_size", "learning_rate", "micro_batches", "head_scale"]
+        unused += ["epochs", "batch_size", "learning_rate", "optimizer", "micro_batches", "head_scale"]
     return unused
