@@ -96,8 +96,8 @@ def run(
         data_parallel: Cut each batch across all devices that JAX sees: the same numbers up to rounding. Each
             micro-batch needs a multiple of their number in rows.
         optimizer: "adam" (the paper's), "sgd" (without momentum) or "signgd" (SGD on the signs of the gradient, which
-            clipping leaves alone), as in the kernel view of fine-tuning. Another one than "adam" is part of the run
-            directory's name.
+            is not clipped: no sign would change), as in the kernel view of fine-tuning. Another one than "adam" is part
+            of the run directory's name; its default learning rate is our own, or a multiple of Adam's.
         overwrite: Do the run anew, whatever its directory holds.
         callbacks: Keras callbacks for fine-tuning, no part of what the run is. A run that is reused calls none, and a
             resumed one starts them anew. Their logs hold `val_loss`, `val_accuracy`, `val_ece` and the norms of the

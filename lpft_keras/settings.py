@@ -97,9 +97,11 @@ class RunSettings:
     def rates_in_words(self) -> str:
         """Return batch size and learning rate of the fine-tuning stage, each with whose it is."""
         origin = self._default_rates().origin
+        of_batches = default_rates(self.method, self.task, self.backbone)  # those of Adam, whatever the optimiser
+        assert of_batches is not None
         batch_size, learning_rate = self.rates()
         return (
-            f"batch size {batch_size} ({'as given' if self.batch_size else origin}), "
+            f"batch size {batch_size} ({'as given' if self.batch_size else of_batches.origin}), "
             f"learning rate {learning_rate:g} ({'as given' if self.learning_rate else origin})"
         )
 
@@ -108,8 +110,9 @@ class RunSettings:
         fine_tune = None
         if fine_tuning(self.method):
             batch_size, learning_rate = self.rates()
-            own = {"optimizer": self.optimizer}
-            fine_tune = FineTuneSettings(learning_rate, batch_size, self.epochs, self.micro_batches, **own)
+            fine_tune = FineTuneSettings(
+                learning_rate, batch_size, self.epochs, self.micro_batches, optimizer=self.optimizer
+            )
         return PipelineSettings(
             method=self.method,
             fine_tune=fine_tune,
