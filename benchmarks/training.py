@@ -73,7 +73,7 @@ def ours(path: Path, options: argparse.Namespace, variant: str) -> None:
     from lpft_keras.models.classifier import build_classifier, set_head
     from lpft_keras.models.encoding import Tokens
     from lpft_keras.training.batches import Batches, Encoded, TrainingBatches, default_micro_batches, micro_batched
-    from lpft_keras.training.fine_tune import FineTuneSettings, adam
+    from lpft_keras.training.optimizers import make_optimizer
 
     arrays = dict(np.load(path))
     labels, kernel, bias = (arrays.pop(name) for name in ("labels", "kernel", "bias"))
@@ -105,7 +105,7 @@ def ours(path: Path, options: argparse.Namespace, variant: str) -> None:
         backbone.model.trainable = False
     classifier = build_classifier(backbone, len(bias), pooling="first", dropout=options.dropout, seed=SEED)
     set_head(classifier, kernel, bias)
-    optimizer = adam(FineTuneSettings(RATE, BATCH), len(order))
+    optimizer = make_optimizer("adam", RATE, len(order), clip_norm=1.0)
     model = micro_batched(classifier, count)
     model.compile(
         optimizer=keras.optimizers.SGD(RATE) if variant == "sgd" else optimizer,

@@ -46,6 +46,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         epochs: Passes over the training rows; the best on validation is kept.
         batch_size: Rows an optimiser step; None takes the defaults of `lpft_keras.run`.
         learning_rate: Learning rate at the first step; None likewise.
+        optimizer: "adam", "sgd" or "signgd", as for `lpft_keras.run`.
         max_length: Tokens a row.
         pooling: "first", "mean", or None for the backbone's own default.
         dropout: Dropout rate of backbone and head; None takes the checkpoint's, and 0.1 for the head.
@@ -79,6 +80,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         epochs: int = 10,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        optimizer: str = "adam",
         max_length: int = 128,
         pooling: str | None = None,
         dropout: float | None = None,
@@ -95,6 +97,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.optimizer = optimizer
         self.max_length = max_length
         self.pooling = pooling
         self.dropout = dropout

@@ -57,6 +57,7 @@ def run(
     micro_batches: int | None = None,
     head_scale: float = 1.0,
     data_parallel: bool = False,
+    optimizer: str = "adam",
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     tensorboard: bool = False,
@@ -94,6 +95,9 @@ def run(
             Figures 3, 10 and 11). Another one than 1 is part of the run directory's name.
         data_parallel: Cut each batch across all devices that JAX sees: the same numbers up to rounding. Each
             micro-batch needs a multiple of their number in rows.
+        optimizer: "adam" (the paper's), "sgd" (without momentum) or "signgd" (SGD on the signs of the gradient, which
+            is not clipped: no sign would change), as in the kernel view of fine-tuning. Another one than "adam" is part
+            of the run directory's name; its default learning rate is our own, or a multiple of Adam's.
         overwrite: Do the run anew, whatever its directory holds.
         callbacks: Keras callbacks for fine-tuning, no part of what the run is. A run that is reused calls none, and a
             resumed one starts them anew. Their logs hold `val_loss`, `val_accuracy`, `val_ece` and the norms of the
@@ -132,6 +136,7 @@ def run(
         micro_batches=micro_batches,
         head_scale=head_scale,
         data_parallel=data_parallel,
+        optimizer=optimizer,
     )
     settings.check_devices()
     check_callbacks(callbacks)

@@ -23,7 +23,7 @@ from lpft_keras.pipeline import before_fine_tuning
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import environment
 from lpft_keras.run_directory import differences
-from lpft_keras.settings import OF_TRAINING, RunSettings
+from lpft_keras.settings import OF_TRAINING, RunSettings, completed
 from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
 from lpft_keras.tasks import TASKS, Task, TaskData, get_task, load_task
 from lpft_keras.training.batches import Encoded, model_inputs
@@ -201,8 +201,9 @@ def finished_kernel(directory: Path, config: dict[str, Any]) -> KernelResult | N
     known = read_json(directory / "kernel.json")
     if known is None:
         return None
-    if known["config"] != config:
-        what = differences(known["config"], config)
+    there = completed(known["config"])
+    if there != config:
+        what = differences(there, config)
         raise InputError(
             f"{directory} holds a kernel of other settings ({what}); overwrite it (--overwrite) or move it"
         )
@@ -234,7 +235,9 @@ def run_ntk_of(
     config = read_json(directory / "config.json")
     if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
         raise InputError(f"{run_directory} holds no run (no whole config.json)")
-    settings = {name: value for name, value in config["settings"].items() if name not in OF_TRAINING}
+    # The optimiser changes no kernel, but is part of the directory's name.
+    dropped = set(OF_TRAINING) - {"optimizer"}
+    settings = {name: value for name, value in config["settings"].items() if name not in dropped}
     given = None if task is None else get_task(task)
     if given is not None and given.name != settings["task"]:
         raise InputError(f"{run_directory} is a run of task {settings['task']!r}, not of {given.name!r}")

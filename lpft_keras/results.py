@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lpft_keras.errors import InputError
+from lpft_keras.settings import completed
 from lpft_keras.storage import read_arrays, read_json, write_csv
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class RunResult:
     @property
     def config(self) -> dict[str, Any]:
         """The settings the run was made with."""
-        return self._needed(read_json(self.directory / "config.json"), "config.json")
+        return completed(self._needed(read_json(self.directory / "config.json"), "config.json"))
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lpft_keras.errors import InputError
 from lpft_keras.results import RunResult
-from lpft_keras.settings import RunSettings
+from lpft_keras.settings import RunSettings, completed
 from lpft_keras.storage import read_json, write_json
 from lpft_keras.tasks import Task, TaskData
 
@@ -39,6 +39,7 @@ def is_finished(directory: Path, config: dict[str, Any]) -> bool:
         InputError: The directory holds a run of another configuration, finished or begun.
     """
     known = read_json(directory / "config.json")
+    known = known if known is None else completed(known)
     finished = (directory / "metrics.json").is_file()
     begun = (directory / "checkpoint").is_dir()
     if known is not None and known != config and (finished or begun):

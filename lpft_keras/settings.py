@@ -1,7 +1,7 @@
 """The settings of one run, frozen, checked when they are made, before any work."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from lpft_keras.storage import slug
 from lpft_keras.training.batches import check_cut
 from lpft_keras.training.fine_tune import FineTuneSettings
 from lpft_keras.training.linear_probe import ProbeSettings
+from lpft_keras.training.optimizers import OPTIMIZERS
 
 DTYPES = ("float32", "mixed_bfloat16")
-OF_TRAINING = ("epochs", "batch_size", "learning_rate", "micro_batches", "data_parallel")
+OF_TRAINING = ("epochs", "batch_size", "learning_rate", "optimizer", "micro_batches", "data_parallel")
 """Settings of fine-tuning, which change nothing at its start."""
 
 
@@ -48,6 +49,7 @@ class RunSettings:
     micro_batches: int | None = None
     head_scale: float = 1.0
     data_parallel: bool = False
+    optimizer: str = "adam"
 
     def __post_init__(self):
         """Refuse what no run can use."""
@@ -71,6 +73,8 @@ class RunSettings:
             raise unknown_name("dtype", self.dtype, DTYPES)
         if self.pooling is not None and self.pooling not in POOLINGS:
             raise unknown_name("pooling", self.pooling, POOLINGS)
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
         if not isinstance(self.data_parallel, bool):
             raise InputError(f"data_parallel must be True or False, not {self.data_parallel!r}")
         self.pipeline()
@@ -81,7 +85,7 @@ class RunSettings:
                 object.__setattr__(self, field.name, field.default)
 
     def _default_rates(self) -> Defaults:
-        defaults = default_rates(self.method, self.task, self.backbone)
+        defaults = default_rates(self.method, self.task, self.backbone, self.optimizer)
         assert defaults is not None, "only methods with a fine-tuning stage have rates"
         return defaults
 
@@ -93,9 +97,11 @@ class RunSettings:
     def rates_in_words(self) -> str:
         """Return batch size and learning rate of the fine-tuning stage, each with whose it is."""
         origin = self._default_rates().origin
+        of_batches = default_rates(self.method, self.task, self.backbone)  # those of Adam, whatever the optimiser
+        assert of_batches is not None
         batch_size, learning_rate = self.rates()
         return (
-            f"batch size {batch_size} ({'as given' if self.batch_size else origin}), "
+            f"batch size {batch_size} ({'as given' if self.batch_size else of_batches.origin}), "
             f"learning rate {learning_rate:g} ({'as given' if self.learning_rate else origin})"
         )
 
@@ -104,7 +110,9 @@ class RunSettings:
         fine_tune = None
         if fine_tuning(self.method):
             batch_size, learning_rate = self.rates()
-            fine_tune = FineTuneSettings(learning_rate, batch_size, self.epochs, self.micro_batches)
+            fine_tune = FineTuneSettings(
+                learning_rate, batch_size, self.epochs, self.micro_batches, optimizer=self.optimizer
+            )
         return PipelineSettings(
             method=self.method,
             fine_tune=fine_tune,
@@ -133,8 +141,9 @@ class RunSettings:
 
     def directory(self, output_dir: str | Path) -> Path:
         """Return the run's directory below `output_dir`."""
-        scaled = "" if self.head_scale == 1 else f"-head_scale_{self.head_scale:g}"
-        return Path(output_dir) / slug(self.task) / self.method / slug(self.backbone) / f"seed_{self.seed}{scaled}"
+        apart = "" if self.head_scale == 1 else f"-head_scale_{self.head_scale:g}"
+        apart += "" if self.optimizer == "adam" else f"-optimizer_{self.optimizer}"
+        return Path(output_dir) / slug(self.task) / self.method / slug(self.backbone) / f"seed_{self.seed}{apart}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON holds them."""
@@ -142,3 +151,17 @@ class RunSettings:
         if self.pipeline().fine_tune is not None:
             values["batch_size"], values["learning_rate"] = self.rates()
         return values
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a run or kernel with the settings that an older version did not know.
+
+    Args:
+        config: What `config.json` holds, or "config" in `kernel.json`.
+
+    Returns:
+        The same, settings that are missing at their defaults, by which those runs were made.
+    """
+    known = {field.name: field.default for field in fields(RunSettings) if field.default is not MISSING}
+    settings = config.get("settings", {})
+    return {**config, "settings": {**settings, **{name: known[name] for name in known.keys() - settings.keys()}}}

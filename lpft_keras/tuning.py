@@ -10,7 +10,7 @@ from typing import Any
 
 from lpft_keras.arrays import real_number
 from lpft_keras.errors import InputError
-from lpft_keras.methods import EVALUATION_SEEDS, TUNING_SEEDS, default_rates
+from lpft_keras.methods import EVALUATION_SEEDS, TUNING_SEEDS, Defaults, default_rates
 from lpft_keras.report.cells import mean_and_deviation
 from lpft_keras.results import RunResult
 from lpft_keras.storage import read_json, write_csv, write_json
@@ -85,7 +85,7 @@ def tune(
 
     Trials see no test row; `overwrite` concerns the evaluated runs alone. Trials lie in `<output directory>/tuning`,
     each reused or gone on with like any run; the table of choices is written beside the results, as `tuning.csv` and
-    `tuning.json` in `<task>/<method>/<backbone>`.
+    `tuning.json` in `<task>/<method>/<backbone>` (with another optimiser than Adam, its name is part of theirs).
 
     Args:
         task: As for `lpft_keras.run`.
@@ -120,9 +120,11 @@ def tune(
     if "head_scales" in options:
         raise InputError("head_scales can't be tuned; sweep over them")
     planned = plan(task, methods, final_seeds, 1.0, backbone, **options)  # checks all but the rates
+    optimizer = options.get("optimizer", "adam")
     trials: list[Request] = []
     for method, runs in _by_method(planned).items():
-        grid = _grid(task, method, str(backbone or task.backbone), learning_rates, batch_sizes)
+        defaults = default_rates(method, task.name, str(backbone or task.backbone), optimizer)
+        grid = [] if defaults is None else _grid(defaults, learning_rates, batch_sizes)
         if grid:
             _refuse_other_rates(runs, set(grid))
         for rate, size in grid:
@@ -133,7 +135,8 @@ def tune(
     choices = _choices(task.metric, trials, tried)
     final, hopeless = _evaluated(planned, choices, tried.failures)
     for method, points in choices.items():
-        _write(_by_method(planned)[method][0].directory.parent, points, trial_seeds)
+        name = "tuning" if optimizer == "adam" else f"tuning-optimizer_{optimizer}"
+        _write(_by_method(planned)[method][0].directory.parent / name, points, trial_seeds)
     if on_end is not None:
         for lost in hopeless:
             on_end(lost)
@@ -182,10 +185,7 @@ def _refuse_other_rates(planned: Sequence[Request], rates: set[tuple[float, int]
             )
 
 
-def _grid(task: Task, method: str, backbone: str, rates: Any, sizes: Any) -> list[tuple[float, int]]:
-    defaults = default_rates(method, task.name, backbone)
-    if defaults is None:
-        return []
+def _grid(defaults: Defaults, rates: Any, sizes: Any) -> list[tuple[float, int]]:
     rates = [factor * defaults.learning_rate for factor in RATE_FACTORS] if rates is None else rates
     sizes = defaults.batch_size if sizes is None else sizes
     # 5 * 1e-5 is 5.000000000000001e-05; a rate that was meant round shall be.
@@ -225,9 +225,9 @@ def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict
     return found
 
 
-def _write(folder: Path, choices: Sequence[Choice], seeds: Sequence[int]) -> None:
+def _write(path: Path, choices: Sequence[Choice], seeds: Sequence[int]) -> None:
     """Write the table of choices beside a method's runs."""
     rows = [asdict(choice) for choice in choices]
-    write_csv(folder / "tuning.csv", rows[0], rows)
-    log.info("wrote %s", folder / "tuning.csv")
-    write_json(folder / "tuning.json", {"tuning_seeds": list(seeds), "choices": rows})
+    write_csv(path.with_suffix(".csv"), rows[0], rows)
+    log.info("wrote %s", path.with_suffix(".csv"))
+    write_json(path.with_suffix(".json"), {"tuning_seeds": list(seeds), "choices": rows})

@@ -93,7 +93,7 @@ class Failure:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        named = {name: self.settings[name] for name in ("method", "backbone", "seed", "head_scale")}
+        named = {name: self.settings[name] for name in ("method", "backbone", "seed", "head_scale", "optimizer")}
         return {"task": self.task, **named, "error": self.error, "directory": str(self.directory)}
 
 

@@ -104,6 +104,14 @@ def adam(start, gradients, rate, clip=1.0, epsilon=1e-8):
     return w
 
 
+def descent_step(parameters, gradients, rate, clip=1.0, signs=False):
+    """Return the parameters, a list of arrays, after a step of SGD, clipped by the norm of all, or on the signs."""
+    if signs:
+        return [w - rate * np.sign(g) for w, g in zip(parameters, gradients, strict=True)]
+    factor = min(1.0, clip / np.sqrt(sum((g * g).sum() for g in gradients)))
+    return [w - rate * factor * g for w, g in zip(parameters, gradients, strict=True)]
+
+
 def tangents(features, parameters, head):
     """Return features [examples, h] and the whole float64 Jacobian of the logits `features(parameters) @ head + bias`.
 

@@ -110,6 +110,7 @@ def test_tasks_are_listed(capsys):
         (["run", "demo", "--limit", "2"], "no training row of class"),
         (["run", "demo", "--max-length", "100000", "--backbone", "tiny"], "max_length"),
         (["run", "demo", "--head-scale", "0"], "head_scale must be"),
+        (["run", "demo", "--optimizer", "sdg"], "unknown optimizer 'sdg'; did you mean 'sgd'"),
         (["head-norm", "demo", "--method", "lp"], "'lp' has no fine-tuning stage"),
         (["head-norm", "demo", "--head-scale", "1", "--head-scale", "inf"], "head_scale must be"),
         (["head-norm", "demo", "--plot", "figure.bmp"], "unknown format of figures 'bmp'"),

@@ -11,10 +11,11 @@ import lpft_keras
 from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.errors import InputError
 from lpft_keras.evaluation import evaluate, evaluate_features
-from lpft_keras.methods import METHODS
+from lpft_keras.methods import METHODS, default_rates
 from lpft_keras.models.backbones import load_backbone
 from lpft_keras.models.classifier import get_head, scale_head, set_head
 from lpft_keras.models.encoding import encode
+from lpft_keras.report.groups import groups
 from lpft_keras.representation import feature_change, head_norm
 from lpft_keras.results import RunResult
 from lpft_keras.tasks import get_task, load_task
@@ -340,3 +341,43 @@ def test_the_head_is_scaled_before_fine_tuning(tmp_path):
         assert scaled.metrics["test"]["feature_change"] != plain.metrics["test"]["feature_change"]
     lp = lpft_keras.run("demo", "lp", output_dir=tmp_path, head_scale=5.0, **SMALL)
     assert lp.directory.name == "seed_1001"
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "signgd"])
+def test_another_optimiser_makes_another_run(tmp_path, caplog, optimizer):
+    caplog.set_level("INFO", logger="lpft_keras")
+    own = {**SMALL, "output_dir": tmp_path, "learning_rate": None}
+    run = lpft_keras.run("demo", "ft", optimizer=optimizer, **own)
+    assert f"(our own for pocket by {optimizer})" in caplog.text
+    assert run.directory.name == f"seed_1001-optimizer_{optimizer}"
+    assert run.config["settings"]["optimizer"] == optimizer
+    plain = lpft_keras.run("demo", "ft", **own)
+    assert plain.directory.name == "seed_1001"
+    assert run.history[0]["head_norm"] == plain.history[0]["head_norm"]
+    assert run.history[1]["loss"] != plain.history[1]["loss"]
+    assert lpft_keras.run("demo", "ft", optimizer=optimizer, **own).summary == run.summary
+    # A table of both names what is not the paper's, and no rate, which goes with the optimiser.
+    assert list(groups([plain, run])) == ["ft", f"ft by {optimizer}"]
+    lp = lpft_keras.run("demo", "lp", optimizer=optimizer, **own)
+    assert lp.directory.name == "seed_1001"
+
+
+def test_a_run_of_a_version_that_knew_adam_only_is_reused(tmp_path):
+    run = lpft_keras.run("demo", "ft", output_dir=tmp_path, **SMALL)
+    path = run.directory / "config.json"
+    config = json.loads(path.read_text())
+    del config["settings"]["optimizer"]
+    path.write_text(json.dumps(config))
+    again = lpft_keras.run("demo", "ft", output_dir=tmp_path, **SMALL)
+    assert again.summary == run.summary
+    assert "optimizer" not in json.loads(path.read_text())["settings"]
+    assert again.config["settings"]["optimizer"] == "adam"
+    assert lpft_keras.TextClassifier.from_run(run.directory).optimizer == "adam"
+
+
+@pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 100), ("signgd", 0.3)])
+def test_rates_without_a_default_follow_adam_s(optimizer, factor):
+    adam, other = (default_rates("ft", "cb", "roberta_base_en", name) for name in ("adam", optimizer))
+    assert other.batch_size == adam.batch_size
+    assert other.learning_rate == pytest.approx(factor * adam.learning_rate)
+    assert other.origin == f"by our rule for {optimizer}, {factor:g} times {adam.origin}"

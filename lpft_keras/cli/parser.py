@@ -166,6 +166,14 @@ def add_rate_arguments(parser: argparse.ArgumentParser, default_scales: str = "1
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: the paper's, by task and method")
     parser.add_argument("--learning-rate", type=float, metavar="LR", help="default: the paper's, by task and method")
+    add_optimizer_argument(parser)
+
+
+def add_optimizer_argument(parser: argparse.ArgumentParser) -> None:
+    """Add what the weights are moved by."""
+    parser.add_argument(
+        "--optimizer", default="adam", metavar="O", help="adam (default), sgd, or signgd: SGD on the gradient's signs"
+    )
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from lpft_keras.cli.outcomes import Outcomes, collected
 from lpft_keras.cli.parser import (
     add_model_arguments,
+    add_optimizer_argument,
     add_output_arguments,
     add_rate_arguments,
     add_task_arguments,
@@ -95,6 +96,7 @@ def add_tune(commands) -> None:
         metavar="S",
         help=f"of the trials; may be repeated (default: {' '.join(map(str, TUNING_SEEDS))})",
     )
+    add_optimizer_argument(command)
     add_workers_argument(command)
     command.add_argument("--paper", action="store_true", help="the paper's values (of RoBERTa-base) below ours")
     add_output_arguments(command)

@@ -66,14 +66,14 @@ def _place(name: str, order: Sequence[str]) -> int:
 
 
 def _apart(own: dict[str, Any], kinds: Sequence[dict[str, Any]]) -> str:
-    """Return in words the head's scale, and what sets settings apart from others of the method."""
-    alike = [kind for kind in kinds if kind["method"] == own["method"]]
+    """Return in words head's scale and optimiser, and what sets settings apart from others of method and optimiser."""
+    alike = [kind for kind in kinds if all(kind.get(name) == own.get(name) for name in ("method", "optimizer"))]
     differing = [name for name in own if any(kind.get(name) != own[name] for kind in alike)]
     words = [f"{name}={own[name]}" for name in differing if name != "head_scale"]
-    return " ".join([head_scale_in_words(own), *words]).rstrip()
+    return " ".join([variant_in_words(own), *words]).rstrip()
 
 
-def head_scale_in_words(settings: dict[str, Any]) -> str:
-    """Return " x10" for a head that was scaled by 10 before fine-tuning, nothing for one that was not."""
-    scale = settings.get("head_scale", 1.0)
-    return "" if scale == 1 else f" x{scale:g}"
+def variant_in_words(settings: dict[str, Any]) -> str:
+    """Return " x10 by sgd" for a head that was scaled by 10 and fine-tuned by SGD, nothing for what is the paper's."""
+    scale, optimizer = settings.get("head_scale", 1.0), settings.get("optimizer", "adam")
+    return ("" if scale == 1 else f" x{scale:g}") + ("" if optimizer == "adam" else f" by {optimizer}")

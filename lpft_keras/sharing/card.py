@@ -24,6 +24,7 @@ _METHODS = {
     "lora": "LoRA: low-rank updates of the attention's query and value projections and a head; merged into the weights",
     "lp-lora": "linear probing, then LoRA (low-rank updates of query and value); merged into the weights",
 }
+_OPTIMIZERS = {"adam": "Adam", "sgd": "SGD without momentum", "signgd": "SGD on the signs of the gradient"}
 _FEW = 1000  # test rows, below which an accuracy is uncertain by some three points or more
 
 
@@ -156,9 +157,11 @@ def _method(result: "RunResult", settings: RunSettings, backbone: str, known: di
     fine_tune = settings.pipeline().fine_tune
     if fine_tune is not None:
         epochs = [row for row in result.history if row["stage"] == "fine_tune" and row["step"]]
+        signs = fine_tune.optimizer == "signgd"
+        clipped = "" if signs else f", gradients clipped at norm {fine_tune.clip_norm:g}"
         lines.append(
-            f"- Fine-tuning: Adam, epochs {len(epochs)}, batch size {fine_tune.batch_size}, learning rate "
-            f"{fine_tune.learning_rate:g} falling linearly to zero, gradients clipped at norm {fine_tune.clip_norm:g}; "
+            f"- Fine-tuning: {_OPTIMIZERS[fine_tune.optimizer]}, epochs {len(epochs)}, batch size "
+            f"{fine_tune.batch_size}, learning rate {fine_tune.learning_rate:g} falling linearly to zero{clipped}; "
             f"the epoch best in {METRIC_NAMES[result.config['metric']]} on the validation rows was kept."
         )
     if FineTune(lora=True) in stages:

@@ -23,7 +23,7 @@ def print_results(results: Sequence["RunResult"]) -> None:
     Args:
         results: Finished runs of one task.
     """
-    from lpft_keras.report.groups import head_scale_in_words
+    from lpft_keras.report.groups import variant_in_words
 
     first = results[0].summary
     title = f"{escape(first['task'])} on {escape(first['backbone'])}"
@@ -41,7 +41,7 @@ def print_results(results: Sequence["RunResult"]) -> None:
         summary = result.summary
         for number, (split, metrics) in enumerate(result.metrics.items()):
             last = number == len(result.metrics) - 1
-            name = summary["method"] + head_scale_in_words(result.config["settings"])
+            name = summary["method"] + variant_in_words(result.config["settings"])
             own = (name, str(summary["seed"])) if number == 0 else ("", "")
             rest = (f"{summary['temperature']:.2f}", f"{summary['seconds']:.0f} s") if number == 0 else ("", "")
             values = (f"{metrics[name]:.3f}" for name in columns)

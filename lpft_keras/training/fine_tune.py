@@ -1,4 +1,4 @@
-"""Fine-tuning: `fit()` with the paper's optimiser, best epoch on validation restored, resumable after every epoch."""
+"""Fine-tuning: `fit()`, best epoch on validation restored, resumable after every epoch."""
 
 import logging
 import math
@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 
 from lpft_keras.calibration import expected_calibration_error
 from lpft_keras.distribution import devices_in_use
-from lpft_keras.errors import InputError
+from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.models.classifier import get_head
 from lpft_keras.progress import progress_bar, shows_progress
 from lpft_keras.randomness import global_state_kept
@@ -20,7 +20,7 @@ from lpft_keras.representation import head_norm
 from lpft_keras.training.batches import Encoded, TrainingBatches, default_micro_batches, micro_batched
 from lpft_keras.training.checkpoint import Checkpoint
 from lpft_keras.training.forward import Forward
-from lpft_keras.training.paper_adam import PaperAdam
+from lpft_keras.training.optimizers import OPTIMIZERS, make_optimizer
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ class FineTuneSettings:
         epochs: Passes over the training rows.
         micro_batches: Equal parts of like length a batch is cut into; None decides by the batch size. It changes how
             much padding is computed, not the gradient (but the dropout masks).
-        clip_norm: Greatest global norm of the gradient.
+        clip_norm: Greatest global norm of the gradient; not used by "signgd", whose signs it would not change.
+        optimizer: One of `OPTIMIZERS`.
     """
 
     learning_rate: float
@@ -46,6 +47,7 @@ class FineTuneSettings:
     epochs: int = 10
     micro_batches: int | None = None
     clip_norm: float = 1.0
+    optimizer: str = "adam"
 
     def __post_init__(self):
         """Refuse settings that no training can use."""
@@ -59,29 +61,12 @@ class FineTuneSettings:
                 raise InputError(f"{name} must be a finite number above 0, not {value}")
         if self.batch_size % (self.micro_batches or 1):
             raise InputError(f"micro_batches ({self.micro_batches}) must divide batch_size ({self.batch_size})")
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
 
 
 class DivergedError(InputError):
     """The loss turned NaN or infinite; what was finished before is kept."""
-
-
-def adam(settings: FineTuneSettings, steps: int) -> keras.optimizers.Optimizer:
-    """Return the paper's "Adam": no weight decay, epsilon 1e-8, linear decay to zero, global gradient norm clipped.
-
-    Args:
-        settings: Learning rate and clipping.
-        steps: Optimiser steps in all.
-
-    Returns:
-        An optimiser that is not built yet.
-    """
-    rate = keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, steps, end_learning_rate=0.0)
-    make: type[keras.optimizers.Adam] = PaperAdam
-    if keras.backend.backend() == "torch":
-        from lpft_keras.training.on_torch import FusedAdam
-
-        make = FusedAdam
-    return make(rate, epsilon=1e-8, global_clipnorm=settings.clip_norm)
 
 
 def head_record(classifier_head: tuple[np.ndarray, np.ndarray], logits: np.ndarray) -> HistoryRow:
@@ -136,7 +121,7 @@ def fine_tune(
     """
     micro_batches = settings.micro_batches or default_micro_batches(settings.batch_size, devices_in_use())
     steps = -(-len(train) // settings.batch_size)
-    optimizer = adam(settings, steps * settings.epochs)
+    optimizer = make_optimizer(settings.optimizer, settings.learning_rate, steps * settings.epochs, settings.clip_norm)
     optimizer.build(classifier.trainable_variables)
     checkpoint = Checkpoint(folder, classifier, optimizer)
     first_epoch, history = checkpoint.restore()
