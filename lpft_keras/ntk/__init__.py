@@ -1,8 +1,28 @@
 """Neural tangent kernels of Keras classifiers. Knows nothing of tasks or text: arrays and models in, arrays out."""
 
 from lpft_keras.ntk.computation import NTK
+from lpft_keras.ntk.head import HeadGradients, head_gradients, lp_optimum_gap
 from lpft_keras.ntk.kernel import empirical_ntk, train_test_ntk
-from lpft_keras.ntk.regression import KernelRegression
+from lpft_keras.ntk.low_rank import (
+    concentration_bound,
+    concentration_probability,
+    low_rank_moments,
+    low_rank_products,
+    smallest_rank,
+)
+from lpft_keras.ntk.solvers import (
+    AsymmetricLeastSquaresSVM,
+    GradientFlow,
+    KernelLeastSquares,
+    KernelRegression,
+    KernelSolver,
+    KernelSVC,
+    KernelSVR,
+    SolverSelection,
+    largest_learning_rate,
+    select_solver,
+    solver_grid,
+)
 from lpft_keras.ntk.statistics import (
     alignment,
     as_matrix,
@@ -20,17 +40,35 @@ from lpft_keras.ntk.vector import vector_product
 
 __all__ = [
     "NTK",
+    "AsymmetricLeastSquaresSVM",
+    "GradientFlow",
+    "HeadGradients",
+    "KernelLeastSquares",
     "KernelRegression",
+    "KernelSVC",
+    "KernelSVR",
+    "KernelSolver",
+    "SolverSelection",
     "alignment",
     "as_matrix",
     "by_class",
+    "concentration_bound",
+    "concentration_probability",
     "empirical_ntk",
     "frobenius_norm",
     "ft_ratio",
+    "head_gradients",
+    "largest_learning_rate",
+    "low_rank_moments",
+    "low_rank_products",
+    "lp_optimum_gap",
     "rank",
     "residuals",
     "scalar_fit",
+    "select_solver",
     "singular_values",
+    "smallest_rank",
+    "solver_grid",
     "statistics",
     "trace_norms",
     "train_test_ntk",
