@@ -26,7 +26,8 @@ class HeadGradients:
 def head_gradients(features: Any, labels: Any, kernel: Any, bias: Any = None) -> HeadGradients:
     r"""Return the gradients of the loss by the angles between features and the head's rows, and by the rows' norms.
 
-    Tomihari and Sato 2024, arXiv version 2, equations (7) and (8). With \(\delta_i = e_{y_i} - \mathrm{softmax}(f(x_i))\),
+    Tomihari and Sato 2024, arXiv version 2, equations (7) and (8). With
+    \(\delta_i = e_{y_i} - \mathrm{softmax}(f(x_i))\),
 
     \(\partial \ell_i / \partial \cos \tau_{ki} = -[\delta_i]_k \|v_k\| \|\phi_i\|\), and
     \(\partial L / \partial \|v_k\| = -\frac1N \sum_i [\delta_i]_k \|\phi_i\| \cos \tau_{ki}
@@ -90,9 +91,7 @@ def lp_optimum_gap(features: Any, labels: Any, kernel: Any, bias: Any, inverse_s
     return float(np.linalg.norm(by_kernel - by_head) / size)
 
 
-def _checked(
-    features: Any, labels: Any, kernel: Any, bias: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _checked(features: Any, labels: Any, kernel: Any, bias: Any) -> tuple[np.ndarray, ...]:
     features, kernel = (
         as_array(value, name).astype("float64") for value, name in ((features, "features"), (kernel, "kernel"))
     )

@@ -65,13 +65,13 @@ class AsymmetricLeastSquaresSVM(KernelSolver):
         check_not_negative(self, "mixing", most=1)
 
     def _solve(self, matrix: np.ndarray, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
-        targets, start = targets.reshape(-1), start.reshape(-1)
+        shape, targets, start = targets.shape, targets.reshape(-1), start.reshape(-1)
         signed = targets[:, None] * matrix * targets
         ridge = np.eye(len(matrix)) / self.gamma
         system = np.block([[ridge, signed.T], [signed, ridge]])
         right = 1 - targets * start
         alpha, beta = np.split(lstsq(system, np.concatenate([right, right]))[0], 2)
-        self.flipped_coef_ = targets * beta
+        self.flipped_coef_ = (targets * beta).reshape(shape)
         return targets * alpha, 0.0
 
     def _rows(self, matrix: np.ndarray, flipped: Any) -> np.ndarray:
@@ -79,11 +79,9 @@ class AsymmetricLeastSquaresSVM(KernelSolver):
         if self.mixing == 1:
             return first
         if flipped is None:
-            raise InputError(
-                f"mixing={self.mixing} wants the kernel with the sign on the evaluated side: flipped="
-            )
+            raise InputError(f"mixing={self.mixing} wants the kernel with the sign on the evaluated side: flipped=")
         other, shape = checked_kernel(flipped, "flipped")
         check_columns(other, shape, self.dual_coef_.shape, "flipped")
         if len(other) != len(matrix):
             raise InputError(f"flipped has {shape[0]} examples, kernel {len(matrix) // shape[1]}")
-        return self.mixing * first + (1 - self.mixing) * (other @ self.flipped_coef_)
+        return self.mixing * first + (1 - self.mixing) * (other @ self.flipped_coef_.reshape(-1))

@@ -19,6 +19,7 @@ from lpft_keras.ntk.solvers.inputs import (
     checked_square,
 )
 
+
 class KernelSolver(ABC, BaseEstimator):
     """Predicts labels by f(x)_k = sum_jl K[(x, k), (x_j, l)] alpha_jl + b + f0(x)_k / s, each logit a row of its own.
 

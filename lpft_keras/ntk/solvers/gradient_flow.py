@@ -21,9 +21,9 @@ class GradientFlow(KernelSolver):
     \(f_t(x) = f_0(x) + K(x, X) K^+ (I - e^{-t K / N}) (y - f_0(X))\)
 
     (Jacot et al. 2018; Lee et al. 2019). After n steps of gradient descent with learning rate eta
-    \((I - \eta K / N)^n\) stands in the place of the exponential. By eigenvectors, one function of each eigenvalue; null
-    directions never move, so that the end of training is the solution of least norm. Time O((N C)^3), whatever the
-    number of steps.
+    \((I - \eta K / N)^n\) stands in the place of the exponential. By eigenvectors, one function of each eigenvalue;
+    null directions never move, so that the end of training is the solution of least norm. Time O((N C)^3), whatever
+    the number of steps.
 
     Args:
         time: t, 0 to infinity; the end of training where it is infinite.

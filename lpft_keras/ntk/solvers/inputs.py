@@ -29,9 +29,9 @@ def checked_kernel(kernel: Any, name: str) -> tuple[np.ndarray, tuple[int, int]]
         InputError: It is of another shape, or holds a value that is not finite.
     """
     array = as_array(kernel, name)
-    matrix = as_matrix(array).astype("float64")
-    if not matrix.size:
+    if not array.size:
         raise InputError(f"{name} holds no examples")
+    matrix = as_matrix(array).astype("float64")
     if not np.isfinite(matrix).all():
         raise InputError(f"{name} holds NaN or infinity")
     return matrix, array.shape[:2]

@@ -79,25 +79,25 @@ class KernelRegression(KernelSolver):
         positive = targets > 0
         fewest = min(positive.sum(), (~positive).sum())
         if fewest < self.folds:
-            raise InputError(
-                f"{fewest} examples (of a class) are too few for {self.folds} folds"
-            )
+            raise InputError(f"{fewest} examples (of a class) are too few for {self.folds} folds")
         if self.penalty == "coefficients":
-            self._search(matrix, positive, self.folds, "accuracy")
+            self._search(matrix, positive, self.folds, "accuracy", tolerance=1e-4)
             return self.regression_.coef_[0], float(self.regression_.intercept_[0])
         values, vectors = eigenpairs(matrix)
         scale = np.trace(matrix) / len(matrix)
-        self._search(vectors * np.sqrt(values / scale), positive, _whole_examples(positive, self.folds), "neg_log_loss")
+        features, folds = vectors * np.sqrt(values / scale), _whole_examples(positive, self.folds)
+        self._search(features, positive, folds, "neg_log_loss", tolerance=1e-6)
         coefficients = vectors @ (self.regression_.coef_[0] / np.sqrt(values * scale))
         return coefficients, float(self.regression_.intercept_[0])
 
-    def _search(self, features: np.ndarray, positive: np.ndarray, folds: Any, scoring: str) -> None:
+    def _search(self, features: np.ndarray, positive: np.ndarray, folds: Any, scoring: str, tolerance: float) -> None:
         estimator = LogisticRegressionCV(
             Cs=10,
             cv=folds,
             solver=self.solver,
             l1_ratios=(0.0,),
             scoring=scoring,
+            tol=tolerance,
             use_legacy_attributes=False,
             max_iter=self.max_iterations,
             random_state=0,

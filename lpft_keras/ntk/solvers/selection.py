@@ -74,9 +74,9 @@ def select_solver(
         labels: Their class ids, [N].
         validation: Kernel of validation examples with the training examples, float [M, C, N, C].
         validation_labels: Their class ids, [M].
-        candidates: Solvers, as `solver_grid` makes them. None takes `KernelLeastSquares` with the grid of Malladi et al.
-            2023 (as quoted by others): regularization 0, 0.001, 0.01, 0.1, 1, each with f0_scaling 10, 100, 1000, 10000
-            and infinity; infinity alone where no logits are given.
+        candidates: Solvers, as `solver_grid` makes them. None takes `KernelLeastSquares` with the grid of Malladi et
+            al. 2023 (as quoted by others): regularization 0, 0.001, 0.01, 0.1, 1, each with f0_scaling 10, 100, 1000,
+            10000 and infinity; infinity alone where no logits are given.
         logits: f0 of the training examples, float [N, C].
         validation_logits: f0 of the validation examples, float [M, C].
         flipped: For `AsymmetricLeastSquaresSVM`: the validation kernel with the sign on the evaluated side.
