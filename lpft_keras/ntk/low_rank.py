@@ -96,7 +96,8 @@ def concentration_bound(rank: int, epsilon: float, radius: float, sigma: float =
         sigma: Standard deviation of A's entries.
         form: "corrected" is \(\sigma^2 r c^2 \epsilon\), which holds for Gaussian A: by the lemma of Johnson and
             Lindenstrauss for x + y and x - y. "printed" is the proposition's \(c \epsilon\), and "proof" what its proof
-            ends with, \(c \sigma^2 r \epsilon\); both are false, since inner products grow with the square of c.
+            ends with, \(c \sigma^2 r \epsilon\); neither holds for every c, since inner products grow with its
+            square.
 
     Returns:
         The bound.
