@@ -15,6 +15,7 @@ from lpft_keras.ntk.solvers.base import KernelSolver
 from lpft_keras.ntk.solvers.inputs import eigenpairs
 
 _PENALTIES = ("coefficients", "rkhs")
+_SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky", "liblinear", "sag", "saga")
 
 
 class KernelRegression(KernelSolver):
@@ -72,6 +73,8 @@ class KernelRegression(KernelSolver):
         super()._check_parameters()
         whole_number(self.folds, "folds", least=2)
         whole_number(self.max_iterations, "max_iterations")
+        if self.solver not in _SOLVERS:
+            raise unknown_name("solver", self.solver, _SOLVERS)
         if self.penalty not in _PENALTIES:
             raise unknown_name("penalty", self.penalty, _PENALTIES)
 

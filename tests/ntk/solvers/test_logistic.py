@@ -40,6 +40,8 @@ def test_kernel_regression_refuses_what_does_not_fit(labelled):
         ntk.KernelRegression().fit(kernel[:4, :, :4], labels[:4])
     with pytest.raises(InputError, match="folds must be"):
         ntk.KernelRegression(folds=1).fit(kernel[:, :, :60], labels)
+    with pytest.raises(InputError, match="unknown solver 'lbfsg'; did you mean 'lbfgs'"):
+        ntk.KernelRegression("lbfsg").fit(kernel, labels)
     with pytest.raises(InputError, match=r"unknown penalty 'rhks'; did you mean 'rkhs'\?"):
         ntk.KernelRegression(penalty="rhks").fit(kernel, labels)
 
@@ -76,12 +78,13 @@ def test_the_kernel_s_norm_does_not_mind_its_scale_and_coefficients_do(three):
     assert np.abs(small.decision_function(1e-6 * three.test) - large.decision_function(three.test)).max() > 0.01
 
 
-def test_folds_keep_examples_whole_and_share_classes_out(three):
-    solver = ntk.KernelRegression(penalty="rkhs", folds=4).fit(three.train, three.labels.train)
+def test_folds_keep_examples_whole_and_share_classes_out(three, rng):
+    labels = rng.permutation(three.labels.train)
+    solver = ntk.KernelRegression(penalty="rkhs", folds=4).fit(three.train, labels)
     for _, held in solver.regression_.cv.split():
         examples = np.unique(held // 3)
         assert len(held) == 3 * len(examples) == 18
-        np.testing.assert_array_equal(np.bincount(three.labels.train[examples]), [2, 2, 2])
+        np.testing.assert_array_equal(np.bincount(labels[examples]), [2, 2, 2])
 
 
 def test_a_kernel_that_rounding_made_indefinite_is_solved(three):
