@@ -19,9 +19,13 @@ from keras import ops
 
 from lpft_keras import __version__
 from lpft_keras.errors import InputError, first_line, unknown_name
+from lpft_keras.ntk.gram import Factors
+from lpft_keras.ntk.memory import check_memory
 from lpft_keras.ntk.parts import grouping
 from lpft_keras.ntk.passes import Chain, Groups, bytes_an_example
-from lpft_keras.ntk.problem import Choice, Problem, pose
+from lpft_keras.ntk.problem import Problem, pose
+from lpft_keras.ntk.sketch import SketchChain
+from lpft_keras.ntk.subsets import Choice, Subset
 from lpft_keras.ntk.tiles import Store, Tile, plan_tiles
 from lpft_keras.ntk.verify import posed
 from lpft_keras.progress import progress_bar, shows_progress
@@ -33,6 +37,13 @@ _WIDTHS: dict[str, tuple[str, int | None]] = {
     "float64": ("float64", None),
     "tensorfloat32": ("float32", 10),
     "bfloat16": ("float32", 7),
+}
+# Whether rows and columns are signs of gradients, by the names of `kind`.
+KINDS: dict[str, tuple[bool, bool]] = {
+    "sgd": (False, False),
+    "signgd": (True, True),
+    "asymmetric-signgd": (False, True),
+    "asymmetric-signgd-flipped": (True, False),
 }
 
 
@@ -58,15 +69,28 @@ class NTK:
 
 @dataclass(frozen=True)
 class Options:
-    """The keyword arguments of `empirical_ntk`."""
+    """The keyword arguments of `empirical_ntk` and `projected_ntk`.
+
+    Attributes:
+        dimension: On how many random directions gradients are projected; None multiplies them as they are.
+        seed: Of the directions.
+    """
 
     variables: Choice | None
-    parts: str | Callable[[str], str] | None
-    dtype: str
-    max_memory: float
-    directory: str | Path | None
-    workers: int | Sequence[str]
-    show_progress: bool | None
+    kind: str = "sgd"
+    single_logit: bool = False
+    parts: str | Callable[[str], str] | None = None
+    dtype: str = "float32"
+    max_memory: float = 8e9
+    directory: str | Path | None = None
+    workers: int | Sequence[str] = 1
+    show_progress: bool | None = None
+    dimension: int | None = None
+    seed: int = 0
+
+    def factors(self) -> Factors:
+        """Return what gradients become before they are multiplied."""
+        return Factors(_WIDTHS[self.dtype][1], *KINDS[self.kind])
 
 
 def compute(model: keras.Model, data: Sequence[Any], square: bool, options: Options) -> list[NTK]:
@@ -84,28 +108,63 @@ def compute(model: keras.Model, data: Sequence[Any], square: bool, options: Opti
     Raises:
         InputError: As `empirical_ntk`.
     """
+    problem, tiles, done = _computed(model, data, square, options)
+    whole = _assembled(problem, tiles, done)
+    pretrain = whole.pop("pretrain")
+    parts = {name.removeprefix("finetune/"): part for name, part in whole.items()}
+    finetune = np.sum(list(parts.values()), axis=0)
+    edges = itertools.pairwise(np.cumsum([0, *problem.counts]))
+    return [
+        NTK(pretrain[a:b], finetune[a:b], {name: part[a:b] for name, part in parts.items()} if options.parts else {})
+        for a, b in edges
+    ]
+
+
+def project(model: keras.Model, x: Any, options: Options) -> tuple[Problem, Groups]:
+    """Compute projected gradients.
+
+    Args:
+        model: As `empirical_ntk` takes it.
+        x: Examples.
+        options: All else.
+
+    Returns:
+        The problem, and "features", [N, h], and "finetune/", [N, C, k], of all examples.
+
+    Raises:
+        InputError: As `projected_ntk`.
+    """
+    problem, tiles, done = _computed(model, [x], True, options)
+    found = {name: np.concatenate([done[number][name] for number in range(len(tiles))]) for name in done[0]}
+    _check_finite(found)
+    return problem, found
+
+
+def _computed(
+    model: keras.Model, data: Sequence[Any], square: bool, options: Options
+) -> tuple[Problem, list[Tile], dict[int, Groups]]:
+    """Return a problem, its tiles, and what each came to."""
     devices = _devices(options.workers)
     if options.dtype not in _WIDTHS:
         raise unknown_name("dtype", options.dtype, _WIDTHS)
+    if options.kind not in KINDS:
+        raise unknown_name("kind", options.kind, KINDS)
     if isinstance(options.max_memory, bool) or not isinstance(options.max_memory, int | float):
         raise InputError(f"max_memory must be a number of bytes, like 8e9, not {options.max_memory!r}")
-    problem = posed(model, data, options.variables, _WIDTHS[options.dtype][0])
-    tiles = _plan(problem, square, options.max_memory, len(devices))
+    problem = posed(model, data, options.variables, options.single_logit, _WIDTHS[options.dtype][0])
+    groups = len({grouping(options.parts, _paths(problem))(path) for path in _paths(problem)})
+    check_memory(problem.counts, problem.classes, groups, options.dimension)
+    tiles = _plan(problem, square, options, len(devices))
     with ExitStack() as stack:
         if devices != [None]:
             directory = options.directory or stack.enter_context(TemporaryDirectory())
             options = replace(options, directory=directory)
             _spread(model, data, problem, options, tiles, devices)
-        kernel = _Computation(model, problem, options).run(tiles)
-    edges = np.cumsum([0, *problem.counts])
-    return [
-        NTK(
-            kernel.pretrain[start:stop],
-            kernel.finetune[start:stop],
-            {name: part[start:stop] for name, part in kernel.parts.items()},
-        )
-        for start, stop in itertools.pairwise(edges)
-    ]
+        return problem, tiles, _Computation(model, problem, options).run(tiles)
+
+
+def _paths(problem: Problem) -> list[str]:
+    return [variable.path for variable in problem.subset.below]
 
 
 def _devices(workers: Any) -> Sequence[str | None]:
@@ -117,17 +176,21 @@ def _devices(workers: Any) -> Sequence[str | None]:
     raise InputError(f"workers must be 1 or more, or list the device of each, not {workers!r}")
 
 
-def _plan(problem: Problem, square: bool, max_memory: float, workers: int) -> list[Tile]:
+def _plan(problem: Problem, square: bool, options: Options, workers: int) -> list[Tile]:
     """Return the tiles, one for each worker at least, or say how much memory is needed."""
     counts, each = problem.counts, bytes_an_example(problem)
-    capacity = int(max_memory // each)
+    capacity = int(options.max_memory // each)
     if capacity < 2 <= sum(counts):
         raise InputError(
-            f"max_memory is {max_memory:,.0f} bytes, but two examples at once need {2 * each:,}; "
+            f"max_memory is {options.max_memory:,.0f} bytes, but two examples at once need {2 * each:,}; "
             "allow more, or give shorter examples"
         )
+    if options.dimension is not None:  # no example meets another
+        pieces = max(workers, -(-counts[0] // max(1, capacity)))
+        return [Tile(some, some[:0], True) for some in np.array_split(np.arange(counts[0]), min(pieces, counts[0]))]
     parts = next(parts for parts in itertools.count(1) if parts * (parts + 1) // 2 >= workers)
-    return plan_tiles(counts[0], sum(counts[1:]), square, max(1, capacity), parts)
+    symmetric = options.factors().symmetric
+    return plan_tiles(counts[0], sum(counts[1:]), square, max(1, capacity), parts, symmetric)
 
 
 def _spread(
@@ -146,24 +209,26 @@ def _spread(
     jobs = []
     for number, device in enumerate(devices):
         own = replace(options, variables=None, show_progress=shows and number == 0)
-        jobs.append(delayed(_work)(modules, pickled, places, problem.taps, data, own, tiles, device))
+        head = (problem.subset.kernel, problem.subset.bias)
+        jobs.append(delayed(_work)(modules, pickled, places, head, problem.taps, data, own, tiles, device))
     Parallel(n_jobs=len(jobs), backend="loky")(jobs)
 
 
-def _work(modules, pickled: bytes, places: list[int], taps: bool, data, options: Options, tiles, device) -> None:
+def _work(modules, pickled: bytes, places: list[int], head, taps: bool, data, options: Options, tiles, device) -> None:
     """Compute what tiles nobody else is at."""
     for module in modules:
         importlib.import_module(module)
     with keras.device(device) if device else nullcontext():
         model = pickle.loads(pickled)
         chosen = [model.variables[place] for place in places]
-        problem = pose(model, data, chosen, _WIDTHS[options.dtype][0], taps)
+        problem = pose(model, data, chosen, options.single_logit, _WIDTHS[options.dtype][0], taps)
+        problem = replace(problem, subset=Subset(problem.subset.below, *head))
         _Computation(model, problem, options).run(tiles)
 
 
 def _places(model: keras.Model, problem: Problem) -> list[int]:
     """Return where the chosen variables are among the model's: in another process they are others."""
-    chosen = {id(variable) for variable in problem.chosen}
+    chosen = {id(variable) for variable in problem.subset.below}
     return [number for number, variable in enumerate(model.variables) if id(variable) in chosen]
 
 
@@ -198,11 +263,13 @@ class _Computation:
 
     def __init__(self, model: keras.Model, problem: Problem, options: Options):
         self._model, self._problem, self._options = model, problem, options
-        self._group = grouping(options.parts, [variable.path for variable in problem.chosen])
-        self._chain = Chain(problem, self._group, _WIDTHS[options.dtype][1])
+        self._group = grouping(options.parts, _paths(problem))
+        self._chain = Chain(problem, self._group, options.factors())
+        if options.dimension is not None:
+            self._chain = SketchChain(problem, self._group, dimension=options.dimension, seed=options.seed)
 
-    def run(self, tiles: list[Tile]) -> NTK:
-        """Return the kernel [all examples, C, first data set, C]."""
+    def run(self, tiles: list[Tile]) -> dict[int, Groups]:
+        """Return what each tile comes to."""
         store = self._store(tiles)
         waiting = list(enumerate(tiles))
         done: dict[int, Groups] = {}
@@ -218,7 +285,7 @@ class _Computation:
                         done[number] = found
                         waiting.remove((number, tile))
                         advance(len(done) * each)
-        return self._assembled(tiles, done)
+        return done
 
     def _tile(self, number: int, tile: Tile, store: Store | None, wait: bool, advance) -> Groups | None:
         """Return a tile, computed here or elsewhere; None where another process is at it and we don't wait."""
@@ -236,7 +303,8 @@ class _Computation:
     def _store(self, tiles: Sequence[Tile]) -> Store | None:
         if self._options.directory is None:
             return None
-        groups = [self._group(variable.path) for variable in self._problem.chosen]
+        groups = [self._group(path) for path in _paths(self._problem)]
+        head = [self._problem.subset.kernel, self._problem.subset.bias]
         made = [re.sub(r"@\d+", "", repr(segment.likeness)) for segment in self._problem.segments]
         identity = {
             "version": __version__,
@@ -244,7 +312,9 @@ class _Computation:
             "dtype": self._options.dtype,
             "weights": fingerprint(_weights(self._model)),
             "data": fingerprint(self._problem.inputs),
-            "variables": fingerprint([_places(self._model, self._problem), groups]),
+            "kind": [self._options.kind, self._options.single_logit],
+            "projection": [self._options.dimension, self._options.seed],
+            "variables": fingerprint([_places(self._model, self._problem), groups, head]),
             "model": fingerprint(made),
             "max_memory or workers": fingerprint(
                 [part for tile in tiles for part in (tile.columns, tile.rows, tile.square)]
@@ -252,28 +322,35 @@ class _Computation:
             "features": [float(f"{number:.3g}") for number in self._problem.probe.features[0][:8]],
         }
         classes = self._problem.classes
-        entries = [len(tile.examples) * len(tile.columns) * classes**2 for tile in tiles]
+        across = [
+            len(tile.columns) * classes if self._options.dimension is None else self._options.dimension
+            for tile in tiles
+        ]
+        entries = [len(tile.examples) * classes * width for tile, width in zip(tiles, across, strict=True)]
         kinds = len(set(groups)) + 1
         size = 8 * (sum(entries) * kinds + max(entries) * kinds * len(self._problem.segments))
         return Store(Path(self._options.directory), identity, size)
 
-    def _assembled(self, tiles: Sequence[Tile], done: dict[int, Groups]) -> NTK:
-        """Put tiles together; what lies on the other side of the diagonal is the same, transposed."""
-        (columns, *_), total, classes = self._problem.counts, sum(self._problem.counts), self._problem.classes
-        whole: Groups = {name: np.zeros((total, classes, columns, classes)) for name in done[0]}
-        every = np.arange(classes)
-        for number, tile in enumerate(tiles):
-            for name, part in done[number].items():
-                if tile.square:
-                    whole[name][np.ix_(tile.columns, every, tile.columns)] = part[: len(tile.columns)]
-                if len(tile.rows):
-                    across = part[len(tile.columns) :]
-                    whole[name][np.ix_(tile.rows, every, tile.columns)] = across
-                    if tile.rows[0] < columns:
-                        mirrored = across.transpose(2, 3, 0, 1)
-                        whole[name][np.ix_(tile.columns, every, tile.rows)] = mirrored
-        if not all(np.isfinite(part).all() for part in whole.values()):
-            raise InputError("the model's gradients hold NaN or infinite values for these examples")
-        pretrain = whole.pop("pretrain")
-        parts = {name.removeprefix("finetune/"): part for name, part in whole.items()}
-        return NTK(pretrain, np.sum(list(parts.values()), axis=0), parts if self._options.parts else {})
+
+def _assembled(problem: Problem, tiles: Sequence[Tile], done: dict[int, Groups]) -> Groups:
+    """Put tiles together; what lies on the other side of the diagonal may be the same, transposed."""
+    (columns, *_), total, classes = problem.counts, sum(problem.counts), problem.classes
+    whole: Groups = {name: np.zeros((total, classes, columns, classes)) for name in done[0]}
+    every = np.arange(classes)
+    computed = {(int(tile.columns[0]), int(tile.rows[0])) for tile in tiles if len(tile.rows)}
+    for number, tile in enumerate(tiles):
+        for name, part in done[number].items():
+            if tile.square:
+                whole[name][np.ix_(tile.columns, every, tile.columns)] = part[: len(tile.columns)]
+            if len(tile.rows):
+                across = part[len(tile.columns) :]
+                whole[name][np.ix_(tile.rows, every, tile.columns)] = across
+                if tile.rows[0] < columns and (int(tile.rows[0]), int(tile.columns[0])) not in computed:
+                    whole[name][np.ix_(tile.columns, every, tile.rows)] = across.transpose(2, 3, 0, 1)
+    _check_finite(whole)
+    return whole
+
+
+def _check_finite(found: Groups) -> None:
+    if not all(np.isfinite(part).all() for part in found.values()):
+        raise InputError("the model's gradients hold NaN or infinite values for these examples")

@@ -23,6 +23,7 @@ class Network:
         names: Their names.
         open: Whether their second axis may have any length.
         arrays: Turns what the model takes into one array an input, in the same order.
+        tensors: The same for tensors of the backend, unchecked, such as Keras calls a model on.
         calls: What leads from the inputs to the features, in order.
         features: The slot of the features, [examples, h].
         head: The Dense layer behind them.
@@ -32,6 +33,7 @@ class Network:
     names: tuple[str, ...]
     open: tuple[bool, ...]
     arrays: Callable[[Any], list[np.ndarray]]
+    tensors: Callable[[Any], list[Any]]
     calls: tuple[Call, ...]
     features: Slot
     head: keras.layers.Dense
@@ -78,7 +80,8 @@ def take_apart(model: keras.Model, x: Any) -> Network:
         )
     names = tuple(tensor.name for tensor in opened.inputs)
     open_ = tuple(len(tensor.shape) == 2 and tensor.shape[1] is None for tensor in opened.inputs)
-    return Network(inputs, names, open_, partial(_arrays, opened), tuple(needed), features, head)
+    given = partial(_arrays, opened), partial(_by_name, opened)
+    return Network(inputs, names, open_, *given, tuple(needed), features, head)
 
 
 def _by_name(model: Any, given: Any) -> list[Any]:
@@ -174,7 +177,8 @@ def _subclassed(model: keras.Model, x: Any) -> Network:
     call = Call(_UpToHead(model, head, structure), inputs, {}, (features,))
     names = tuple(tree.flatten({name: name for name in x})) if isinstance(x, dict) else ("",) * len(inputs)
     open_ = tuple(np.ndim(array) == 2 for array in tree.flatten(x))
-    return Network(inputs, names, open_, partial(_subclassed_arrays, structure), (call,), features, head)
+    given = partial(_subclassed_arrays, structure), tree.flatten
+    return Network(inputs, names, open_, *given, (call,), features, head)
 
 
 def _subclassed_arrays(structure: Any, x: Any) -> list[np.ndarray]:

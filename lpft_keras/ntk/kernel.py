@@ -1,4 +1,7 @@
-"""The empirical neural tangent kernel of a classifier, exact, split into P and F, without ever holding a Jacobian."""
+"""The empirical neural tangent kernel of a classifier, exact, split into P and F, without ever holding a Jacobian.
+
+And its like for other optimisers (Malladi et al. 2023): kernels of the signs of gradients.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +10,7 @@ from typing import Any
 import keras
 
 from lpft_keras.ntk.computation import NTK, Options, compute
-from lpft_keras.ntk.problem import Choice
+from lpft_keras.ntk.subsets import Choice
 
 
 def empirical_ntk(
@@ -15,7 +18,9 @@ def empirical_ntk(
     x1: Any,
     x2: Any = None,
     *,
+    kind: str = "sgd",
     variables: Choice | None = None,
+    single_logit: bool = False,
     parts: str | Callable[[str], str] | None = None,
     dtype: str = "float32",
     max_memory: float = 8e9,
@@ -33,8 +38,16 @@ def empirical_ntk(
         model: A Keras model that ends in a Dense head; a softmax on it is taken off.
         x1: N1 examples, as the model takes them: an array, or a dict or list of arrays.
         x2: N2 examples; None takes `x1`, and computes half.
-        variables: What F is taken over: variables, or a function that says of a variable whether it belongs; None takes
-            all trainable ones below the head.
+        kind: Which kernel (Malladi et al. 2023, Definitions 3.4, 4.2, 4.4): "sgd" is the neural tangent kernel
+            <g(x), g(x')>, with g the gradient of a logit by the variables; "signgd" <sign g(x), sign g(x')>, for early
+            steps of Adam; "asymmetric-signgd" <g(x), sign g(x')>, x' an example of `x2`, the training examples;
+            "asymmetric-signgd-flipped" <sign g(x), g(x')>. Zero has the sign 0, and so has a sum over tokens that
+            rounding alone keeps from being zero, as a key's bias has.
+        variables: What the kernel is taken over. "all" trainable variables (also None), "no-embeddings", "no-head" (P
+            is 0), "biases" (those of LayerNormalization too, and the head's), "lora" (adapters, of either style, and
+            the head), "layer:NAME" (P is 0); or variables, or a function that says of a variable whether it belongs:
+            these two choose below the head, and P is whole.
+        single_logit: Of two classes, take the kernel of f_1 - f_0, C = 1, in place of that of both logits.
         parts: What F is split into besides: "layer" (embeddings, and each layer by its name), "block" (layers with
             attention once more, into "<layer>/attention" and "<layer>/feedforward"), "kind" (embeddings, attention,
             feedforward, normalization, biases; kernels of whatever else), or a function from a variable's path to the
@@ -59,14 +72,15 @@ def empirical_ntk(
     Raises:
         InputError: The model has no Dense head, is random, gives NaN, or does what can't be followed; a variable is
             unknown; `x1` is empty or does not fit the model; memory or disk are too small; `directory` holds another
-            kernel; workers can't be sent the model.
+            kernel; workers can't be sent the model. A kernel larger than this machine's memory is refused with its
+            size; see `projected_ntk`.
 
     Example:
         >>> ntk = empirical_ntk(model, images)
         >>> ntk.total.shape
         (32, 10, 32, 10)
     """
-    options = Options(variables, parts, dtype, max_memory, directory, workers, show_progress)
+    options = Options(variables, kind, single_logit, parts, dtype, max_memory, directory, workers, show_progress)
     if x2 is None:
         return compute(model, [x1], True, options)[0]
     return compute(model, [x2, x1], False, options)[1]
@@ -77,7 +91,9 @@ def train_test_ntk(
     train: Any,
     test: Any,
     *,
+    kind: str = "sgd",
     variables: Choice | None = None,
+    single_logit: bool = False,
     parts: str | Callable[[str], str] | None = None,
     dtype: str = "float32",
     max_memory: float = 8e9,
@@ -91,7 +107,9 @@ def train_test_ntk(
         model: As for `empirical_ntk`, like the other arguments.
         train: N1 examples.
         test: N2 examples.
-        variables: What F is taken over.
+        kind: Which kernel; asymmetric ones have the signs of `train` in their columns.
+        variables: What the kernel is taken over.
+        single_logit: Whether to take that of f_1 - f_0.
         parts: What F is split into besides.
         dtype: What is computed in.
         max_memory: Bytes that may be held for the examples of a tile.
@@ -105,6 +123,6 @@ def train_test_ntk(
     Raises:
         InputError: As `empirical_ntk`.
     """
-    options = Options(variables, parts, dtype, max_memory, directory, workers, show_progress)
+    options = Options(variables, kind, single_logit, parts, dtype, max_memory, directory, workers, show_progress)
     inside, across = compute(model, [train, test], True, options)
     return inside, across

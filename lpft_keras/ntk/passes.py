@@ -1,14 +1,16 @@
-"""One tile of a kernel: forward through the chain of segments, then back, gradients multiplied on the way."""
+"""One tile of a kernel: forward through the chain of segments, then back, gradients used on the way."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import keras
 import numpy as np
 from keras import ops
 
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.blocks import Block, Rows, gram
+from lpft_keras.ntk.blocks import Block, Rows
 from lpft_keras.ntk.calls import Slot
+from lpft_keras.ntk.gram import PLAIN, Factors, gram
 from lpft_keras.ntk.jacobian import Pulled
 from lpft_keras.ntk.probe import trimmed
 from lpft_keras.ntk.problem import Problem
@@ -48,12 +50,12 @@ class Chain:
     Attributes:
         problem: The model and its examples.
         group: Gives the name of the group for a variable's path.
-        bits: As `gram` takes it.
+        factors: What gradients become before they are multiplied.
     """
 
     problem: Problem
     group: Callable[[str], str]
-    bits: int | None = None
+    factors: Factors = PLAIN
 
     def tile(
         self,
@@ -74,10 +76,9 @@ class Chain:
             "pretrain" and "finetune/<group>": float64, [examples of the tile, C, columns, C]; where the tile is not
             square, the rows of the columns' own examples mean nothing.
         """
-        columns = len(tile.columns)
         bunches = [
             bunch
-            for part, first in ((tile.columns, 0), (tile.rows, columns))
+            for part, first in ((tile.columns, 0), (tile.rows, len(tile.columns)))
             if len(part)
             for bunch in bunches_of(self.problem, part, first)
         ]
@@ -91,7 +92,7 @@ class Chain:
         for number, segment in reversed(list(enumerate(self.problem.segments))):
             share = kept(f"segment-{number}")
             if share is None:
-                share = self._share(segment, bunches, columns, tile.square)
+                share = self._share(segment, bunches, tile)
                 keep(f"segment-{number}", share)
             elif number:
                 for bunch in bunches:
@@ -101,10 +102,16 @@ class Chain:
                 groups[name] = groups[name] + kernel if name in groups else kernel
             advance()
         order = np.argsort(np.concatenate([bunch.rows for bunch in bunches]))
-        groups = {name: kernel[order][:, :, order[:columns]] for name, kernel in groups.items()}
         features = np.concatenate([bunch.features for bunch in bunches])[order]
-        inner = features @ features[:columns].T + (1.0 if self.problem.network.head.use_bias else 0.0)
-        return {"pretrain": np.einsum("ij,cd->icjd", inner, np.eye(head.shape[1])), **groups}
+        return self._finished(groups, features, order, len(tile.columns))
+
+    def _finished(self, groups: Groups, features: np.ndarray, order: np.ndarray, columns: int) -> Groups:
+        """Put examples into the tile's order, and add the head's part."""
+        groups = {name: kernel[order][:, :, order[:columns]] for name, kernel in groups.items()}
+        factors, subset, mixing = replace(self.factors, bits=None), self.problem.subset, self.problem.mixing
+        inner = float(subset.kernel) * (factors.rows(features) @ factors.columns(features[:columns]).T) + subset.bias
+        of_outputs = factors.rows(mixing).T @ factors.columns(mixing)
+        return {"pretrain": np.einsum("ij,cd->icjd", inner, of_outputs), **groups}
 
     def _forward(self, bunch: Bunch) -> None:
         """Fill in what the segments read, and the features."""
@@ -127,7 +134,7 @@ class Chain:
             raise InputError("the model's features hold NaN or infinite values for these examples")
         bunch.values = {slot: joined[slot] for slot in kept if slot.batched} | constant
 
-    def _share(self, segment: Segment, bunches: list[Bunch], columns: int, square: bool) -> Groups:
+    def _share(self, segment: Segment, bunches: list[Bunch], tile: Tile) -> Groups:
         """Return the inner products of a segment's gradients, by group."""
         blocks: dict[int, list[Block]] = {}
         for bunch in bunches:
@@ -136,9 +143,13 @@ class Chain:
         share: Groups = {}
         for variable in segment.chosen:
             name = f"finetune/{self.group(variable.path)}"
-            kernel = gram(blocks.pop(id(variable)), columns, square, self.bits)
-            share[name] = share[name] + kernel if name in share else kernel
+            found = self._of_variable(variable, blocks.pop(id(variable)), tile)
+            share[name] = share[name] + found if name in share else found
         return share
+
+    def _of_variable(self, variable: keras.Variable, parts: list[Block], tile: Tile) -> np.ndarray:
+        """Return what one variable's gradients come to."""
+        return gram(parts, len(tile.columns), tile.square, self.factors)
 
     def _pull_back(self, segment: Segment, bunch: Bunch) -> Iterator[tuple[int, Block]]:
         """Yield the gradients of a segment's chosen variables by id, and leave the cotangents for the segment below."""
@@ -169,8 +180,13 @@ def _chunks(total: int) -> Iterator[tuple[np.ndarray, int]]:
 
 def _blocks(segment: Segment, pulled: Pulled, count: int) -> Iterator[tuple[int, Block]]:
     """Yield the id of each chosen variable of a segment with its gradients for the first `count` examples."""
-    for variable, rows in zip(segment.direct, pulled.direct, strict=True):
-        yield id(variable), Rows(rows[:count])
+    direct = [rows[:count] for rows in pulled.direct]
+    if direct:
+        # Of these it is not known what they are sums of.
+        greatest = np.max([np.abs(rows).reshape(*rows.shape[:2], -1).max(-1, initial=0) for rows in direct], axis=0)
+        floor = 10 * np.finfo(direct[0].dtype).eps * greatest
+    for variable, rows in zip(segment.direct, direct, strict=True):
+        yield id(variable), Rows(rows, floor.reshape(*floor.shape, *[1] * (rows.ndim - 2)))
     for number, tap in enumerate(segment.taps):
         calls = [call for call, owner in enumerate(pulled.taps) if owner == number]
         if not calls:

@@ -1,6 +1,6 @@
 """What a kernel is asked of: a model taken apart, its examples as arrays, the variables; all checked before work."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,7 @@ from lpft_keras.ntk.graph import Network, take_apart
 from lpft_keras.ntk.jacobian import Jacobian, make_jacobian
 from lpft_keras.ntk.probe import Probe, probe
 from lpft_keras.ntk.segments import Segment, chain, value_of, variables_as, variables_of
-
-Choice = Callable[[keras.Variable], bool] | Iterable[keras.Variable]
+from lpft_keras.ntk.subsets import Choice, Subset, chosen_subset
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,8 @@ class Problem:
         network: The model taken apart.
         fixed: The calls that no chosen variable lies under.
         segments: The calls above, as a chain, lowest first.
-        chosen: The variables that F is taken over.
+        subset: The variables that the kernel is taken over.
+        single: Whether the model has one logit, f_1 - f_0, in place of two.
         counts: How many examples each data set has.
         inputs: One array an input of the network, the examples of all data sets.
         lengths: How many columns each example uses; None where none can be cut off.
@@ -42,7 +42,8 @@ class Problem:
     network: Network
     fixed: list[Call]
     segments: list[Segment]
-    chosen: list[keras.Variable]
+    subset: Subset
+    single: bool
     counts: list[int]
     inputs: list[np.ndarray]
     lengths: np.ndarray | None
@@ -54,14 +55,34 @@ class Problem:
     taps: bool
 
     @property
+    def mixing(self) -> np.ndarray:
+        """What the head's outputs are multiplied by to give the logits, [outputs, C]."""
+        return np.array([[-1.0], [1.0]]) if self.single else np.eye(self.network.head.kernel.shape[1])
+
+    @property
     def classes(self) -> int:
-        """How many logits there are."""
-        return self.network.head.kernel.shape[1]
+        """How many logits there are, C."""
+        return self.mixing.shape[1]
 
     @property
     def head(self) -> np.ndarray:
-        """The kernel of the head, [h, C]."""
-        return ops.convert_to_numpy(self.network.head.kernel).astype(self.dtype)
+        """The derivative of the logits by the features, [h, C]."""
+        kernel = ops.convert_to_numpy(self.network.head.kernel).astype("float64")
+        return (kernel @ self.mixing).astype(self.dtype)
+
+    def head_gradient(self, features: np.ndarray, cotangents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradient of a sum of logits by the head's kernel and bias, zeros for what the kernel leaves out.
+
+        Args:
+            features: [examples, h].
+            cotangents: What each logit counts in the sum, [examples, C].
+
+        Returns:
+            float64 arrays of shapes [h, outputs] and [outputs].
+        """
+        by_output = cotangents.astype("float64") @ self.mixing.T
+        of_kernel = features.astype("float64").T @ by_output
+        return of_kernel * self.subset.kernel, by_output.sum(axis=0) * self.subset.bias
 
     def fixed_values(self, arrays: Sequence[np.ndarray]) -> dict[Slot, Any]:
         """Return some examples' inputs, and what no chosen variable lies under, as tensors by slot."""
@@ -81,7 +102,12 @@ class Problem:
 
 
 def pose(
-    model: keras.Model, data: Sequence[Any], variables: Choice | None, dtype: str = "float32", taps: bool = True
+    model: keras.Model,
+    data: Sequence[Any],
+    variables: Choice | None,
+    single: bool = False,
+    dtype: str = "float32",
+    taps: bool = True,
 ) -> Problem:
     """Take a model apart and check it with its examples.
 
@@ -89,6 +115,7 @@ def pose(
         model: A Keras model that ends in a Dense head.
         data: Data sets, each as the model takes its examples.
         variables: As `empirical_ntk` takes it.
+        single: Whether the kernel of f_1 - f_0 is asked for.
         dtype: What is computed in.
         taps: Whether layers may be listened to; without, all variables are differentiated as they are.
 
@@ -109,7 +136,11 @@ def pose(
     counts = [_count(part) for part in arrays]
     inputs = [_joined(parts, open_) for parts, open_ in zip(zip(*arrays, strict=True), network.open, strict=True)]
     lengths = _lengths(network, inputs)
-    chosen = _chosen(model, network, variables)
+    outputs = network.head.kernel.shape[1]
+    if single and outputs != 2:
+        raise InputError(f"single_logit is f_1 - f_0, for two classes; the head of model {model.name!r} has {outputs}")
+    subset = chosen_subset(model, _below(model, network), network.head, variables)
+    chosen = subset.below
     _check_weights(model)
     layers, (jacobian, agreed) = list(model._flatten_layers()), _kept(model)
     with computing(dtype, layers, jacobian):
@@ -118,7 +149,7 @@ def pose(
     fixed, segments = chain(network, chosen, dtype, untapped)
     lengths = lengths if seen.trims else None
     return Problem(
-        network, fixed, segments, chosen, counts, inputs, lengths, seen, dtype, jacobian, layers, agreed, taps
+        network, fixed, segments, subset, single, counts, inputs, lengths, seen, dtype, jacobian, layers, agreed, taps
     )
 
 
@@ -167,33 +198,11 @@ def _lengths(network: Network, inputs: Sequence[np.ndarray]) -> np.ndarray | Non
     return (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1).clip(min=1)
 
 
-def _chosen(model: keras.Model, network: Network, variables: Choice | None) -> list[keras.Variable]:
-    """Return the variables that F is taken over, in the model's order."""
+def _below(model: keras.Model, network: Network) -> list[keras.Variable]:
+    """Return the variables of real numbers below the head, in the model's order."""
     head = {id(variable) for variable in network.head.variables}
     used = {id(v) for call in network.calls for layer in call.layers for v in layer.variables}
-    below = [v for v in model.variables if id(v) in used - head and keras.backend.is_float_dtype(v.dtype)]
-    if variables is None:
-        trainable = {id(variable) for variable in model.trainable_variables}
-        found = [variable for variable in below if id(variable) in trainable]
-        if not found:
-            raise InputError(
-                "no variable below the head is trainable, so F would be nothing; unfreeze the backbone, or choose "
-                "variables=model.variables"
-            )
-        return found
-    if callable(variables):
-        found = [variable for variable in below if variables(variable)]
-    else:
-        given = list(variables)
-        known = {id(variable) for variable in model.variables}
-        for variable in given:
-            if id(variable) not in known:
-                raise InputError(f"variable {getattr(variable, 'path', variable)!r} is not one of model {model.name!r}")
-        wanted = {id(variable) for variable in given}
-        found = [variable for variable in below if id(variable) in wanted]
-    if not found:
-        raise InputError("variables= chooses none of the variables below the head")
-    return found
+    return [v for v in model.variables if id(v) in used - head and keras.backend.is_float_dtype(v.dtype)]
 
 
 def _check_weights(model: keras.Model) -> None:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lpft_keras.ntk.blocks import Block, Lookups, Products, Rows
+from lpft_keras.ntk.blocks import Block, Lookups, Products, sums
 from lpft_keras.ntk.calls import replaced_calls
 
 Adjust = Callable[[int, Any], Any]
@@ -101,7 +101,7 @@ class ProductTap(Tap):
         left = [_matrix(d, letters.exit, letters.tokens + letters.outer, len(letters.outer), 2) for d in deltas]
         products = Products(_joined(entered, 1), _joined(left, 2))
         return [
-            (variable, products if variable is self.layer._kernel else Rows(products.deltas.sum(2)))
+            (variable, products if variable is self.layer._kernel else sums(products.deltas))
             for variable in self.variables
         ]
 
@@ -186,7 +186,7 @@ class NormTap(Tap):
         left = _joined([d.reshape(*d.shape[:2], -1, width) for d in deltas], 2)
         found: list[tuple[keras.Variable, Block]] = []
         for variable in self.variables:
-            found.append((variable, Rows(((left * normal) if variable is self.layer.gamma else left).sum(2))))
+            found.append((variable, sums(left * normal if variable is self.layer.gamma else left)))
         return found
 
 

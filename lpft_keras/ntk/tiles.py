@@ -34,7 +34,9 @@ class Tile:
         return np.concatenate([self.columns, self.rows])
 
 
-def plan_tiles(columns: int, others: int, square: bool, capacity: int, parts: int = 1) -> list[Tile]:
+def plan_tiles(
+    columns: int, others: int, square: bool, capacity: int, parts: int = 1, symmetric: bool = True
+) -> list[Tile]:
     """Cut a kernel into tiles of at most `capacity` examples each.
 
     Args:
@@ -43,6 +45,7 @@ def plan_tiles(columns: int, others: int, square: bool, capacity: int, parts: in
         square: Whether the kernel of the first with themselves is wanted.
         capacity: How many examples fit into memory, 2 or more.
         parts: Into how many parts the examples are cut at least; a tile is a part, or two.
+        symmetric: Whether the kernel of the first with themselves is its own transpose, so that half is enough.
 
     Returns:
         The tiles. With more than one, the gradients of an example are computed once for each tile it is in.
@@ -56,7 +59,8 @@ def plan_tiles(columns: int, others: int, square: bool, capacity: int, parts: in
     tiles = [Tile(part, more, False) for part in first_ones for more in rest]
     if square:
         tiles += [Tile(part, empty, True) for part in first_ones]
-        tiles += [Tile(first, second, False) for first, second in itertools.combinations(first_ones, 2)]
+        pairs = itertools.combinations if symmetric else itertools.permutations
+        tiles += [Tile(first, second, False) for first, second in pairs(first_ones, 2)]
     return tiles
 
 

@@ -9,21 +9,23 @@ from keras import ops
 
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.passes import Chain
-from lpft_keras.ntk.problem import Choice, Problem, pose
+from lpft_keras.ntk.problem import Problem, pose
 from lpft_keras.ntk.segments import joined
+from lpft_keras.ntk.subsets import Choice
 from lpft_keras.ntk.tiles import Tile
 
 # Float32 errs by some 1e-6 here; what is followed wrongly errs by a tenth or more.
 _TOLERANCE = 1e-3
 
 
-def posed(model: keras.Model, data: Sequence[Any], variables: Choice | None, dtype: str) -> Problem:
+def posed(model: keras.Model, data: Sequence[Any], variables: Choice | None, single: bool, dtype: str) -> Problem:
     """Pose a problem whose kernel agrees with the model's gradient.
 
     Args:
         model: As `pose` takes it, like the other arguments.
         data: Data sets.
-        variables: What F is taken over.
+        variables: What the kernel is taken over.
+        single: Whether it is that of f_1 - f_0.
         dtype: What is computed in.
 
     Raises:
@@ -31,7 +33,7 @@ def posed(model: keras.Model, data: Sequence[Any], variables: Choice | None, dty
     """
     # Untapped where a layer uses its variables past its call, for one: slower, but sure.
     for taps in (True, False):
-        problem = pose(model, data, variables, dtype, taps)
+        problem = pose(model, data, variables, single, dtype, taps)
         if _agrees(problem):
             return problem
     raise InputError(
@@ -58,12 +60,11 @@ def _agrees(problem: Problem) -> bool:
         sides = problem.sides(whole, [array[few] for array in problem.inputs])
         features, gradients = problem.jacobian.gradient(whole, sides, cotangents)
         tile = Chain(problem, lambda path: "").tile(Tile(few, few[:0], True))
+    of_head = problem.head_gradient(features, weights)
     expected = [
         sum(float((np.asarray(ops.convert_to_numpy(part), "float64") ** 2).sum()) for part in gradients),
-        float(((features.astype("float64").T @ weights) ** 2).sum()),
+        sum(float((part**2).sum()) for part in of_head),
     ]
-    if problem.network.head.use_bias:
-        expected[1] += float((weights.sum(axis=0) ** 2).sum())
     found = [float(np.einsum("ic,icjd,jd", weights, tile[name], weights)) for name in ("finetune/", "pretrain")]
     good = bool(np.allclose(found, expected, rtol=_TOLERANCE, atol=1e-12 * max(expected), equal_nan=True))
     if good:

@@ -4,7 +4,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lpft_keras.ntk.blocks import Lookups, Products, Rows, _rounded, gram
+from lpft_keras.ntk.blocks import Lookups, Products, Rows
+from lpft_keras.ntk.gram import _rounded, gram
 
 
 def written_out(block, words):

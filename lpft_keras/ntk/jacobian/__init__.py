@@ -34,8 +34,15 @@ class Jacobian(Protocol):
     def exact(self, dtype: str) -> AbstractContextManager[None]:
         """Keep the backend from computing in less than `dtype` while the context is entered, as GPUs like to."""
 
-    def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
-        """Return what a segment gives, as a tensor of the backend."""
+    def forward(self, segment: Segment, below: Any, sides: list[Any], moved: list[Any] | None = None) -> Any:
+        """Return what a segment gives, as a tensor of the backend.
+
+        Args:
+            segment: The segment.
+            below: The tensor from below; None for the lowest.
+            sides: The side inputs.
+            moved: Values of the direct variables in place of their own.
+        """
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """Return the vector-Jacobian products of a segment.
@@ -56,8 +63,11 @@ class Jacobian(Protocol):
             cotangents: Of what it gives, [examples, ...].
         """
 
-    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the lowest segment gives, and how it changes as its direct variables move by `tangents`."""
+    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[Any, Any]:
+        """Return what the lowest segment gives, and how it changes as its direct variables move by `tangents`.
+
+        Both are tensors of the backend.
+        """
 
 
 def one_by_one(pull: Callable[..., Pulled], segment: Segment, below: Any, sides: list[Any], cotangents) -> Pulled:

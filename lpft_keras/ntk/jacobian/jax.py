@@ -24,14 +24,14 @@ class JaxJacobian:
         """See `Jacobian.exact`."""
         return jax.default_matmul_precision("highest")
 
-    def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
+    def forward(self, segment: Segment, below: Any, sides: list[Any], moved: list[Any] | None = None) -> Any:
         """See `Jacobian.forward`."""
 
         def make():
             return jax.jit(lambda direct, others, below, sides: segment(direct, others, below, sides)[0])
 
-        function = self._get(("forward", segment.likeness), make)
-        return function(*segment.values(), below, sides)
+        function, (direct, others) = self._get(("forward", segment.likeness), make), segment.values()
+        return function(direct if moved is None else moved, others, below, sides)
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""
@@ -46,11 +46,10 @@ class JaxJacobian:
         above, pull = jax.vjp(lambda direct: segment(direct, others, None, sides)[0], direct)
         return np.asarray(above), pull(jnp.asarray(cotangents))[0]
 
-    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[Any, Any]:
         """See `Jacobian.push_forward`."""
         direct, others = segment.values()
-        above, change = jax.jvp(lambda direct: segment(direct, others, None, sides)[0], (direct,), (tangents,))
-        return np.asarray(above), np.asarray(change)
+        return jax.jvp(lambda direct: segment(direct, others, None, sides)[0], (direct,), (tangents,))
 
     def _get(self, key, make):
         if key not in self._compiled:

@@ -51,13 +51,16 @@ class TensorFlowJacobian:
             keras_nn.gelu, keras_core.cast = gelu, _plain_cast
             tf.config.experimental.enable_tensor_float_32_execution(tensor_float)
 
-    def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
+    def forward(self, segment: Segment, below: Any, sides: list[Any], moved: list[Any] | None = None) -> Any:
         """See `Jacobian.forward`."""
 
         def make():
             return tf.function(lambda *values: segment(*values)[0], autograph=False), []
 
-        arguments = (*segment.values(), below, sides)
+        direct, others = segment.values()
+        if moved is not None:  # tensors, where what was traced takes variables
+            return segment(moved, others, below, sides)[0]
+        arguments = (direct, others, below, sides)
         function, _ = self._get("forward", segment, arguments, make)
         return function(*arguments)
 
@@ -84,13 +87,12 @@ class TensorFlowJacobian:
         found = tape.gradient(above, direct, output_gradients=tf.constant(cotangents), unconnected_gradients=zero)
         return above.numpy(), [tf.convert_to_tensor(gradient) for gradient in found]
 
-    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[Any, Any]:
         """See `Jacobian.push_forward`."""
         direct, others = segment.values()
         with tf.autodiff.ForwardAccumulator(direct, tangents) as accumulator:
             above = segment(direct, others, None, sides)[0]
-        change = accumulator.jvp(above, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return above.numpy(), change.numpy()
+        return above, accumulator.jvp(above, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def _get(self, what: str, segment: Segment, arguments: tuple, make: Callable[[], tuple]) -> tuple:
         """Return a function traced for arguments of these shapes, and the list that its tracing filled.

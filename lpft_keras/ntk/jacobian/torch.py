@@ -28,10 +28,11 @@ class TorchJacobian:
             torch.set_float32_matmul_precision(of_products)
             torch.backends.cudnn.allow_tf32 = of_convolutions
 
-    def forward(self, segment: Segment, below: Any, sides: list[Any]) -> Any:
+    def forward(self, segment: Segment, below: Any, sides: list[Any], moved: list[Any] | None = None) -> Any:
         """See `Jacobian.forward`."""
         with torch.no_grad(), OneDnnProducts():
-            return segment(*segment.values(), below, sides)[0]
+            direct, others = segment.values()
+            return segment(direct if moved is None else moved, others, below, sides)[0]
 
     def pull_back(self, segment: Segment, below: Any, sides: list[Any], cotangents: np.ndarray) -> Pulled:
         """See `Jacobian.pull_back`."""
@@ -55,15 +56,14 @@ class TorchJacobian:
         found = torch.autograd.grad(above, direct, weights, allow_unused=True, materialize_grads=True)
         return _host(above), list(found)
 
-    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[Any, Any]:
         """See `Jacobian.push_forward`."""
         direct, others = _detached(segment)
         # The fused attention kernels have no forward derivative.
         with sdpa_kernel(SDPBackend.MATH):
-            above, change = torch.func.jvp(  # type: ignore[misc]
+            return torch.func.jvp(  # type: ignore[return-value]
                 lambda *direct: segment(direct, others, None, sides)[0], tuple(direct), tuple(tangents)
             )
-        return _host(above), _host(change)
 
 
 def _detached(segment: Segment) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

@@ -38,8 +38,10 @@ class AsymmetricLeastSquaresSVM(KernelSolver):
         intercept_: 0.
 
     Example:
-        >>> machine = AsymmetricLeastSquaresSVM().fit(train, train_labels)
-        >>> machine.accuracy(test, test_labels, flipped=test_flipped)
+        >>> train, test = train_test_ntk(model, train_images, test_images, kind="asymmetric-signgd")
+        >>> flipped = empirical_ntk(model, test_images, train_images, kind="asymmetric-signgd-flipped")
+        >>> machine = AsymmetricLeastSquaresSVM().fit(train.total, train_labels)
+        >>> machine.accuracy(test.total, test_labels, flipped=flipped.total)
     """
 
     _signed = True

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -60,3 +61,24 @@ def test_the_flipped_kernel_is_asked_for_and_must_fit(one):
     for parameters in ({"gamma": 0}, {"mixing": 1.1}, {"mixing": None}):
         with pytest.raises(InputError, match=next(iter(parameters))):
             ntk.AsymmetricLeastSquaresSVM(**parameters).fit(one.signed.train, one.labels.train)
+
+
+def test_kernels_of_a_model_go_in_as_they_come_out(rng):
+    """Two classes by one logit, on whatever backend: the sign's sides are those that the solver takes them for."""
+    labels = np.arange(20) % 2
+    inputs = (rng.normal(size=(20, 4)) + 3 * np.eye(4)[labels]).astype("float32")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, "tanh"), keras.layers.Dense(2)])
+    options = {"single_logit": True, "show_progress": False}
+    train, test = ntk.train_test_ntk(model, inputs[:12], inputs[12:], kind="asymmetric-signgd", **options)
+    kind = "asymmetric-signgd-flipped"
+    flipped = ntk.empirical_ntk(model, inputs[12:], inputs[:12], kind=kind, **options)
+    own = ntk.empirical_ntk(model, inputs[:12], kind=kind, **options)
+    np.testing.assert_allclose(own.total[:, 0, :, 0], train.total[:, 0, :, 0].T, rtol=1e-5, atol=1e-5)
+    machine = ntk.AsymmetricLeastSquaresSVM(gamma=0.1).fit(train.total, labels[:12])
+    assert machine.accuracy(test.total, labels[12:], flipped=flipped.total) >= 0.75
+    # As least squares, both equations hold on the training examples: y f = 1 - error.
+    y = 2.0 * labels[:12] - 1
+    first, second = machine.dual_coef_[:, 0], machine.flipped_coef_[:, 0]
+    np.testing.assert_allclose(train.total[:, 0, :, 0] @ first, y - second / 0.1, atol=1e-6)
+    np.testing.assert_allclose(own.total[:, 0, :, 0] @ second, y - first / 0.1, atol=1e-3)

@@ -1,0 +1,118 @@
+"""A model made linear in its variables: its first-order Taylor expansion at one set of weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from lpft_keras.errors import InputError
+from lpft_keras.ntk.problem import pose
+from lpft_keras.ntk.segments import joined, value_of
+
+
+class LinearizedModel(keras.Model):
+    """f_lin(x) = f(x; theta_0) + J(x; theta_0) (theta - theta_0), by one directional derivative a batch.
+
+    Made by `linearize`. It predicts and evaluates as any Keras model does; it has no variables of its own that `fit`
+    could train.
+
+    Args:
+        model: The model, at theta_0.
+        weights: theta, one array a variable of the model, in the order of `model.get_weights()`.
+        x: One or more examples, to look at the model by.
+    """
+
+    def __init__(self, model: keras.Model, weights: Sequence[np.ndarray], x: Any):
+        super().__init__(name=f"linearized_{model.name}")
+        variables = [v for v in model.variables if keras.backend.is_float_dtype(v.dtype)]
+        target = {id(v): np.asarray(w) for v, w in zip(model.weights, weights, strict=True)}
+        problem = pose(model, [tree.map_structure(lambda array: array[:1], x)], variables)
+        whole = joined(problem.segments)
+        head = problem.network.head
+
+        def moved(variable: keras.Variable) -> np.ndarray:
+            now = ops.convert_to_numpy(variable).astype("float64")
+            return (target[id(variable)].astype("float64") - now).astype("float32")
+
+        # Past Keras, which would track what it finds: they are another model's.
+        held = {
+            "problem": problem,
+            "whole": whole,
+            "tangents": [ops.convert_to_tensor(moved(variable)) for variable in whole.direct],
+            "head": [(head.kernel, moved(head.kernel))] + ([(head.bias, moved(head.bias))] if head.use_bias else []),
+        }
+        object.__setattr__(self, "_held", held)
+        self.built = True
+
+    def call(self, inputs, training=None):
+        """Return the logits of the linear model, float32 [rows, C]."""
+        held = self._held
+        problem, whole = held["problem"], held["whole"]
+        with problem.computing():
+            sides = problem.sides(whole, problem.network.tensors(inputs))
+            features, change = problem.jacobian.push_forward(whole, sides, held["tangents"])
+            kernel, by_kernel = held["head"][0]
+            logits = ops.matmul(features + change, value_of(kernel, "float32")) + ops.matmul(features, by_kernel)
+            for bias, by_bias in held["head"][1:]:
+                logits = logits + value_of(bias, "float32") + by_bias
+        return logits
+
+    def compute_output_spec(self, inputs, training=None):
+        """Return the shape of the logits without running the model."""
+        rows = tree.flatten(inputs)[0].shape[0]
+        return keras.KerasTensor((rows, self._held["problem"].classes), "float32")
+
+
+def linearize(model: keras.Model, weights: keras.Model | Sequence[np.ndarray], x: Any) -> LinearizedModel:
+    """Return the linear model that fine-tuning would have trained, had features and kernel stayed fixed.
+
+    The linearisation test of Malladi et al. 2023 (Definition 3.2 (i), Figure 2): theta_0 are the pre-trained weights,
+    theta the fine-tuned ones; how much of the gain of fine-tuning is left is what `gain_recovered` says.
+
+    Args:
+        model: A Keras classifier, as `empirical_ntk` takes it, at theta_0. While the linear model is used it must keep
+            these weights.
+        weights: theta: a model of the same variables, or arrays in the order of `model.get_weights()`.
+        x: One or more examples, to look at the model by.
+
+    Returns:
+        A Keras model of the same inputs that gives logits; `predict` and, compiled, `evaluate` work.
+
+    Raises:
+        InputError: The weights are not those of such a model, or `empirical_ntk` would refuse the model.
+
+    Example:
+        >>> before = model.get_weights()
+        >>> model.fit(x, y)
+        >>> after = model.get_weights()
+        >>> model.set_weights(before)
+        >>> linear_logits = linearize(model, after, x).predict(x)
+    """
+    if isinstance(weights, keras.Model):
+        weights = weights.get_weights()
+    arrays = [np.asarray(array) for array in weights]
+    shapes = [tuple(variable.shape) for variable in model.weights]
+    if [array.shape for array in arrays] != shapes:
+        raise InputError(
+            f"weights hold {len(arrays)} arrays that are not of the shapes of model {model.name!r}'s {len(shapes)} "
+            "variables; give those of the same model after training"
+        )
+    if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
+        raise InputError("the weights hold NaN or infinite values")
+    return LinearizedModel(model, arrays, x)
+
+
+def gain_recovered(before: float, after: float, linear: float) -> float:
+    """Return which share of the gain of fine-tuning the linear model has.
+
+    Args:
+        before: Accuracy of the pre-trained model.
+        after: Accuracy of the fine-tuned model.
+        linear: Accuracy of the linear model.
+
+    Returns:
+        (linear - before) / (after - before); NaN where fine-tuning gained nothing.
+    """
+    return float("nan") if after == before else (linear - before) / (after - before)
