@@ -2,10 +2,30 @@
 
 from lpft_keras.ntk.behaviour import gradient_change, kernel_change
 from lpft_keras.ntk.computation import NTK
+from lpft_keras.ntk.head import HeadGradients, head_gradients, lp_optimum_gap
 from lpft_keras.ntk.kernel import empirical_ntk, train_test_ntk
 from lpft_keras.ntk.linear import LinearizedModel, gain_recovered, linearize
+from lpft_keras.ntk.low_rank import (
+    concentration_bound,
+    concentration_probability,
+    low_rank_moments,
+    low_rank_products,
+    smallest_rank,
+)
 from lpft_keras.ntk.projection import Projection, projected_ntk
-from lpft_keras.ntk.regression import KernelRegression
+from lpft_keras.ntk.solvers import (
+    AsymmetricLeastSquaresSVM,
+    GradientFlow,
+    KernelLeastSquares,
+    KernelRegression,
+    KernelSolver,
+    KernelSVC,
+    KernelSVR,
+    SolverSelection,
+    largest_learning_rate,
+    select_solver,
+    solver_grid,
+)
 from lpft_keras.ntk.statistics import (
     alignment,
     as_matrix,
@@ -24,28 +44,46 @@ from lpft_keras.ntk.vector import vector_product
 
 __all__ = [
     "NTK",
+    "AsymmetricLeastSquaresSVM",
+    "GradientFlow",
+    "HeadGradients",
+    "KernelLeastSquares",
     "KernelRegression",
+    "KernelSVC",
+    "KernelSVR",
+    "KernelSolver",
     "LinearizedModel",
     "PredictedUpdate",
     "Projection",
+    "SolverSelection",
     "Update",
     "alignment",
     "as_matrix",
     "by_class",
+    "concentration_bound",
+    "concentration_probability",
     "empirical_ntk",
     "frobenius_norm",
     "ft_ratio",
     "gain_recovered",
     "gradient_change",
+    "head_gradients",
     "kernel_change",
+    "largest_learning_rate",
     "linearize",
+    "low_rank_moments",
+    "low_rank_products",
+    "lp_optimum_gap",
     "predict_update",
     "projected_ntk",
     "rank",
     "real_update",
     "residuals",
     "scalar_fit",
+    "select_solver",
     "singular_values",
+    "smallest_rank",
+    "solver_grid",
     "statistics",
     "trace_norms",
     "train_test_ntk",

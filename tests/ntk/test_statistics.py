@@ -90,36 +90,3 @@ def test_five_hundred_examples_take_seconds(rng):
     assert ntk.rank(kernel) == 40
     assert ntk.trace_norms(kernel).shape == (500, 500)
     assert time.monotonic() - start < 60
-
-
-@pytest.fixture
-def labelled(rng):
-    """Features that tell the class, with their kernel."""
-    labels = np.arange(60) % 3
-    features = rng.normal(size=(60, 5)) + 3 * np.eye(5)[labels]
-    return np.einsum("ij,cd->icjd", features @ features.T + 1, np.eye(3)), labels
-
-
-def test_kernel_regression_is_the_paper_s(labelled):
-    """Against scikit-learn called as the original code calls it: rows n C + c, targets 0 and 1."""
-    from sklearn.linear_model import LogisticRegressionCV
-
-    kernel, labels = labelled
-    train, test = kernel[:40, :, :40], kernel[40:, :, :40]
-    regression = ntk.KernelRegression().fit(train, labels[:40])
-    theirs = LogisticRegressionCV(
-        max_iter=10_000, random_state=0, cv=5, Cs=10, l1_ratios=(0.0,), scoring="accuracy", use_legacy_attributes=False
-    )
-    targets = np.eye(3)[labels].astype(int)
-    theirs.fit(train.reshape(120, 120), targets[:40].reshape(-1))
-    assert regression.logit_accuracy(test, labels[40:]) == theirs.score(test.reshape(60, 120), targets[40:].reshape(-1))
-    assert regression.accuracy(test, labels[40:]) > 0.8
-    assert regression.logit_accuracy(train, labels[:40]) >= 2 / 3
-
-
-def test_kernel_regression_refuses_what_does_not_fit(labelled):
-    kernel, labels = labelled
-    with pytest.raises(InputError, match=r"\[N, C, N, C\]"):
-        ntk.KernelRegression().fit(kernel[:40], labels[:40])
-    with pytest.raises(InputError, match="too few"):
-        ntk.KernelRegression().fit(kernel[:4, :, :4], labels[:4])
