@@ -69,8 +69,14 @@ def _apart(own: dict[str, Any], kinds: Sequence[dict[str, Any]]) -> str:
     """Return in words the head's scale, and what sets settings apart from others of the method."""
     alike = [kind for kind in kinds if kind["method"] == own["method"]]
     differing = [name for name in own if any(kind.get(name) != own[name] for kind in alike)]
-    words = [f"{name}={own[name]}" for name in differing if name != "head_scale"]
+    words = [f"{name}={_shown(own[name])}" for name in differing if name != "head_scale"]
     return " ".join([head_scale_in_words(own), *words]).rstrip()
+
+
+def _shown(value: Any) -> Any:
+    """Return label words as "Yes/No", all else as it is."""
+    words = value.values() if isinstance(value, dict) else value
+    return words if isinstance(value, str) or not isinstance(words, Iterable) else "/".join(map(str, words))
 
 
 def head_scale_in_words(settings: dict[str, Any]) -> str:
