@@ -10,8 +10,9 @@ import numpy as np
 import lpft_keras
 from lpft_keras.models.backbones import TextBackbone
 from lpft_keras.models.encoding import Frame, Tokens, encode_chunks
-from lpft_keras.models.prompting import prompt_frame
+from lpft_keras.models.prompting import label_word_ids, prompt_frame
 from lpft_keras.progress import progress_bar
+from lpft_keras.prompts import Prompt
 from lpft_keras.storage import claimed, file_sha256, fingerprint, read_arrays, write_arrays, write_rows
 from lpft_keras.tasks import Split, TaskData
 from lpft_keras.training.batches import Encoded
@@ -25,7 +26,7 @@ def encoded_splits(
     max_length: int,
     cache: Path,
     show_progress: bool | None = None,
-    template: str | None = None,
+    prompt: Prompt | None = None,
 ) -> dict[str, Encoded]:
     """Return the token arrays of all splits of a task.
 
@@ -35,21 +36,24 @@ def encoded_splits(
         max_length: Tokens a row, special ones included.
         cache: The folder where they are kept. Neither texts nor ids need fit into memory.
         show_progress: Whether to show a progress bar; None decides by the terminal.
-        template: That of a prompt, which rows are put into; None for none.
+        prompt: What rows are put into, its words in the order of the classes; None for none.
 
     Returns:
         The arrays by the name of the split.
 
     Raises:
-        InputError: `max_length` does not fit the backbone, or the cache can't be written.
+        InputError: `max_length` or the prompt does not fit the backbone, or the cache can't be written.
     """
-    prompt = None if template is None else prompt_frame(backbone, template)
+    template = None if prompt is None else prompt.template
+    frame = None if prompt is None else prompt_frame(backbone, prompt.template)
+    if prompt is not None:
+        label_word_ids(backbone, prompt)  # what is wrong with a word shows before any work
 
     def encoded(name: str, split: Split) -> Encoded:
         # The template as it is: what becomes of it is a matter of tokenizer and version, which the key has.
         path = cache / f"tokens-{_key(backbone, split, max_length, template)}.npz"
         with claimed(path):
-            tokens = _read(path) or _make(backbone, name, split, max_length, path, show_progress, prompt)
+            tokens = _read(path) or _make(backbone, name, split, max_length, path, show_progress, frame)
         return _noted(tokens, name, split, max_length)
 
     return {name: encoded(name, split) for name, split in data.every().items()}
@@ -80,7 +84,7 @@ def _make(
     max_length: int,
     path: Path,
     show_progress: bool | None,
-    prompt: Frame | None,
+    frame: Frame | None,
 ) -> Tokens:
     """Encode a split part by part: ids into a file of their own, what is small beside them, written last."""
     small: dict[str, list[np.ndarray]] = {}
@@ -88,7 +92,7 @@ def _make(
 
         def parts():
             done = 0
-            for part in encode_chunks(backbone, split.texts, max_length, prompt):
+            for part in encode_chunks(backbone, split.texts, max_length, frame):
                 for field in ("lengths", "truncated", "second"):
                     if getattr(part, field) is not None:
                         small.setdefault(field, []).append(getattr(part, field))

@@ -19,7 +19,6 @@ from lpft_keras.evaluation import METRICS, collapsed, evaluate, evaluate_feature
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import check_backbone, load_backbone
 from lpft_keras.models.classifier import get_head
-from lpft_keras.models.prompting import label_word_ids
 from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
@@ -235,11 +234,8 @@ def _run(
     if (directory / "checkpoint").is_dir():
         check_same_weights(directory, backbone)
     pipeline = settings.pipeline().for_classes(data.labels)
-    if pipeline.prompt is not None:
-        label_word_ids(backbone, pipeline.prompt)  # before rows are encoded
     write_json(directory / "environment.json", environment(data.checksums(), backbone.source))
-    template = None if pipeline.prompt is None else pipeline.prompt.template
-    tokens = encoded_splits(backbone, data, settings.max_length, cache, show_progress, template)
+    tokens = encoded_splits(backbone, data, settings.max_length, cache, show_progress, pipeline.prompt)
     rows = row_counts(data, tokens)
     trained = train_classifier(
         backbone,

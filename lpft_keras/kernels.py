@@ -138,8 +138,7 @@ def run_ntk(
     cache = Path(output_dir) / "cache"
     with global_state_kept():
         loaded = load_backbone(chosen.backbone, dropout=chosen.dropout, dtype=chosen.dtype)
-        template = None if pipeline.prompt is None else pipeline.prompt.template
-        tokens = encoded_splits(loaded, data, max_length, cache, show_progress, template)
+        tokens = encoded_splits(loaded, data, max_length, cache, show_progress, pipeline.prompt)
         classifier = before_fine_tuning(
             loaded, len(data.labels), tokens["train"], tokens["validation"], pipeline, cache
         )

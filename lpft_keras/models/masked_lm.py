@@ -75,17 +75,17 @@ class _Names:
 _BERT = _Names(
     "cls.predictions.transform.dense",
     "cls.predictions.transform.LayerNorm",
-    ("cls.predictions.bias", "cls.predictions.decoder.bias"),
+    ("cls.predictions.decoder.bias", "cls.predictions.bias"),
     "cls.predictions.decoder.weight",
 )
 _ROBERTA = _Names(
-    "lm_head.dense", "lm_head.layer_norm", ("lm_head.bias", "lm_head.decoder.bias"), "lm_head.decoder.weight"
+    "lm_head.dense", "lm_head.layer_norm", ("lm_head.decoder.bias", "lm_head.bias"), "lm_head.decoder.weight"
 )
 _DISTILBERT = _Names("vocab_transform", "vocab_layer_norm", ("vocab_projector.bias",) * 2, "vocab_projector.weight")
 _ALBERT = _Names(
     "predictions.dense",
     "predictions.LayerNorm",
-    ("predictions.bias", "predictions.decoder.bias"),
+    ("predictions.decoder.bias", "predictions.bias"),
     "predictions.decoder.weight",
 )
 _FAMILIES = {"bert": _BERT, "roberta": _ROBERTA, "xlm-roberta": _ROBERTA, "distilbert": _DISTILBERT, "albert": _ALBERT}
@@ -104,6 +104,7 @@ def from_tensors(tensors: Mapping[str, np.ndarray], config: Mapping[str, Any], m
     """
     kind = config["model_type"]
     names = _FAMILIES[kind]
+    # That of the decoder is the one that counts; most checkpoints keep it under the other name alone.
     bias = next((name for name in names.bias if name in tensors), names.bias[0])
     wanted = [f"{part}.{weight}" for part in (names.dense, names.norm) for weight in ("weight", "bias")] + [bias]
     if any(name not in tensors for name in wanted):
