@@ -1,4 +1,4 @@
-"""Prompt-based fine-tuning: sixteen rows a class, the masked language model asked for a label word, beside a drawn head.
+"""Prompt-based fine-tuning: sixteen rows a class; the masked language model's own label words, beside a drawn head.
 
 Printed with pocket on TensorFlow:
 
