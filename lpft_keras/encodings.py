@@ -46,8 +46,10 @@ def encoded_splits(
     """
     template = None if prompt is None else prompt.template
     frame = None if prompt is None else prompt_frame(backbone, prompt.template)
-    if prompt is not None:
-        label_word_ids(backbone, prompt)  # what is wrong with a word shows before any work
+    if prompt is not None and frame is not None:
+        # What is wrong with a prompt shows before any work: with its texts, all rows having as many, or with its words.
+        frame.fill(data.train.texts[0])
+        label_word_ids(backbone, prompt)
 
     def encoded(name: str, split: Split) -> Encoded:
         # The template as it is: what becomes of it is a matter of tokenizer and version, which the key has.

@@ -15,8 +15,8 @@ from lpft_keras.models.masked_lm import read_head
 from lpft_keras.tasks import few_shot, get_task, load_task, own_task
 from tests.models import tiny_checkpoints as tiny
 
-SMALL = {"backbone": "tiny", "max_length": 48, "epochs": 1, "limit": 60}
-FEW = {"max_length": 48, "epochs": 2, "shots": 16, "seed": 13}
+SMALL = {"backbone": "tiny", "max_length": 48, "epochs": 1, "limit": 60, "micro_batches": 1}
+FEW = {"max_length": 48, "epochs": 2, "shots": 16, "seed": 13, "micro_batches": 1}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_run_that_was_interrupted_goes_on(tmp_path):
             if epoch == 1:
                 raise _Killed
 
-    options = {"prompt": True, **SMALL, "backbone": "pocket", "epochs": 3, "output_dir": tmp_path / "killed"}
+    options = {"prompt": True, **SMALL, "epochs": 3, "output_dir": tmp_path / "killed"}
     with pytest.raises(_Killed):
         lpft_keras.run("demo", "ft", callbacks=[Kill()], **options)
     resumed = lpft_keras.run("demo", "ft", **options)
@@ -149,8 +149,6 @@ def test_texts_of_ones_own(tmp_path):
     held = list(few.validation.texts), np.array([7, 1, 3])[few.validation.labels]
     classifier = TextClassifier("ft", label_words=words, **options).fit(texts, labels, validation=held)
     assert classifier.score(list(demo.test.texts), np.array([7, 1, 3])[demo.test.labels]) > 0.85
-    in_order = TextClassifier("ft", label_words=["But", "Perhaps", "So"], **options).fit(texts, labels, validation=held)
-    np.testing.assert_allclose(in_order.predict_proba(texts), classifier.predict_proba(texts), atol=1e-6)
     classifier.save(tmp_path)
     loaded = TextClassifier.load(tmp_path)
     assert loaded.label_words == {"7": "So", "1": "But", "3": "Perhaps"}
@@ -180,7 +178,7 @@ def test_the_command_line(tmp_path, capsys):
     assert main(["run", "demo", "--method", "lp", *common, "--prompt", "<s1><sep>[M] <s2>", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert set(summary["zero_shot"]) == {"validation", "test", "ood"}
-    assert main(["ntk", "--task", "demo", "--method", "ft", *common[:2], *common[4:], "--prompt", "--rows", "4"]) == 0
+    assert main(["ntk", "--task", "demo", "--method", "ft", *common[:2], *common[4:], "--prompt", "--rows", "6"]) == 0
     assert "-prompt" in capsys.readouterr().out
 
 
@@ -205,9 +203,10 @@ def test_wrong_input_is_one_line_and_status_two(arguments, words, tmp_path, caps
     assert words in error
 
 
-def test_the_papers_tables_are_of_all_rows():
-    with pytest.raises(InputError, match="leave shots out"):
-        lpft_keras.reproduce("table1", "demo", shots=16)
+@pytest.mark.parametrize("name", ["shots", "prompt"])
+def test_the_papers_tables_are_of_all_rows_and_of_no_prompt(name):
+    with pytest.raises(InputError, match=f"of all rows and of no prompt; {name} is for sweep"):
+        lpft_keras.reproduce("table1", "demo", **{name: 16})
 
 
 def test_a_task_of_ones_own_by_its_class_names(tmp_path):
@@ -229,7 +228,7 @@ def test_rte_with_a_masked_language_model(real_data, tmp_path):
     """Random weights: what is looked at is that the paper's prompt runs on its own rows."""
     transformers = pytest.importorskip("transformers")
     (tmp_path / "roberta").mkdir()
-    texts = ["Yes indeed, No way: " + text for text in tiny.WORDS.split()] * 20
+    texts = ["it is Yes, it is No: " + text for text in tiny.WORDS.split()] * 20
     size = tiny.save_byte_pairs(tmp_path / "roberta", texts)
     config = tiny.config("roberta", size)
     tiny.save_model(transformers.RobertaForMaskedLM, config, tmp_path / "roberta")
@@ -241,6 +240,8 @@ def test_rte_with_a_masked_language_model(real_data, tmp_path):
         prompt=True,
         shots=16,
         epochs=1,
+        max_length=64,
+        micro_batches=1,
         seed=13,
         output_dir=tmp_path / "runs",
     )

@@ -52,6 +52,10 @@ class Tokens:
         return Tokens(self.token_ids[rows], self.lengths[rows], self.truncated[rows], second)
 
 
+def _as_it_is(row: tuple[str, ...]) -> tuple[str, ...]:
+    return row
+
+
 @dataclass(frozen=True)
 class Frame:
     """What stands around the texts of a row, as token ids: the packer's signs, or a prompt with them.
@@ -62,7 +66,7 @@ class Frame:
         end: After the last one.
         second: Where the second segment starts: in which of the three (0, 1, 2), and after how many of its ids; None
             where there is one segment.
-        fill: Makes the texts that are cut out of those of a row; None takes them as they are.
+        fill: Makes the texts that are cut out of those of a row.
         replaced: An id that no text may have, and the one that takes its place.
     """
 
@@ -70,7 +74,7 @@ class Frame:
     middle: list[int]
     end: list[int]
     second: tuple[int, int] | None
-    fill: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None
+    fill: Callable[[tuple[str, ...]], tuple[str, ...]] = _as_it_is
     replaced: tuple[int, int] | None = None
 
     def __len__(self) -> int:
@@ -228,7 +232,7 @@ def _chunks(texts: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]
 
 
 def _filled(chunks: Iterator[list[tuple[str, ...]]], frame: Frame) -> Iterator[list[tuple[str, ...]]]:
-    return chunks if frame.fill is None else ([frame.fill(row) for row in chunk] for chunk in chunks)
+    return chunks if frame.fill is _as_it_is else ([frame.fill(row) for row in chunk] for chunk in chunks)
 
 
 def _packed(rows: Sequence[tuple[list[int], list[int] | None]], frame: Frame, padding: int, max_length: int) -> Tokens:
@@ -287,7 +291,7 @@ def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
 def _check_length(max_length: int, frame: Frame, limit: int | None) -> None:
     special = len(frame)
     if max_length < special + 2:
-        what = "special" if frame.fill is None else "the prompt's"
+        what = "special" if frame.fill is _as_it_is else "the prompt's"
         raise InputError(f"max_length is {max_length}; at least {special + 2} are needed, {special} of them {what}")
     if limit is not None and max_length > limit:
         raise InputError(f"max_length is {max_length}, but the backbone takes at most {limit} tokens")

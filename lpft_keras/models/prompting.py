@@ -1,5 +1,6 @@
 """A prompt on a backbone: its template as token ids around a row's texts, its label words as one token each."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lpft_keras.errors import InputError
@@ -44,6 +45,7 @@ def label_word_ids(backbone: "TextBackbone", prompt: Prompt) -> list[int]:
         InputError: The backbone has no masked-LM head, a word is not one token, or two classes have the same.
     """
     check_masked_lm(backbone)
+    assert not isinstance(prompt.words, Mapping), "words come in the order of the classes: Prompt.in_order"
     tokenizer, words = backbone.preprocessor.tokenizer, list(prompt.words)
     spaced = next(piece.spaced for piece in parse_template(prompt.template) if isinstance(piece, Mask))
     shown = [f" {word.strip()}" if spaced else word.strip() for word in words]
