@@ -67,6 +67,7 @@ _ROOMS = (
     "models",
     "ntk",
     "page",
+    "prompts",
     "report",
     "representation",
     "reproduction",

@@ -1,7 +1,7 @@
 """`TextClassifier`: the same pipeline as a scikit-learn estimator, for texts and labels at hand."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.errors import InputError
 from lpft_keras.evaluation import accuracy
 from lpft_keras.methods import LinearProbe, get_method
-from lpft_keras.models.backbones import check_backbone, load_backbone
+from lpft_keras.models.backbones import TextBackbone, check_backbone, load_backbone
 from lpft_keras.models.classifier import scale_head
 from lpft_keras.models.download import HF_PREFIX, parse_hf, snapshot
-from lpft_keras.models.encoding import as_rows, encode
+from lpft_keras.models.encoding import Tokens, as_rows, encode
 from lpft_keras.models.presets import ABOUT, read_about
+from lpft_keras.models.prompting import label_word_ids, prompt_frame
 from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import HISTORY_COLUMNS, RunResult
@@ -55,6 +56,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         lora_alpha: Scale of the adapters.
         lora_style: "paper" or "keras".
         probe_solver: Solver of the linear probe.
+        prompt: A template that texts are put into, such as "<s1> It was [M]."; see `lpft_keras.run`.
+        label_words: A word a class, by class or in the order of `classes_`.
         validation_fraction: Share of the rows that chooses the best epoch, stratified, where `fit` is given none.
 
     Attributes:
@@ -89,6 +92,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         lora_alpha: float = 8.0,
         lora_style: str = "paper",
         probe_solver: str = "newton-cg",
+        prompt: str | None = None,
+        label_words: Mapping[Any, str] | Sequence[str] | None = None,
         validation_fraction: float = 0.1,
     ):
         self.method = method
@@ -106,6 +111,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         self.lora_alpha = lora_alpha
         self.lora_style = lora_style
         self.probe_solver = probe_solver
+        self.prompt = prompt
+        self.label_words = label_words
         self.validation_fraction = validation_fraction
 
     def _settings(self) -> RunSettings:
@@ -149,16 +156,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             held_rows, held_ids = as_rows(validation[0]), self._ids(validation[1])
             if len(held_rows) != len(held_ids):
                 raise InputError(f"validation has {len(held_rows)} texts and {len(held_ids)} labels")
+        pipeline = settings.pipeline().for_classes(self._class_names())
         if LinearProbe() in get_method(self.method):
-            usable_folds(ids, len(self.classes_), settings.pipeline().probe.folds)
+            usable_folds(ids, len(self.classes_), pipeline.probe.folds)
         with global_state_kept():
             backbone = load_backbone(self.backbone, dropout=self.dropout, dtype=self.dtype)
+            if pipeline.prompt is not None:
+                label_word_ids(backbone, pipeline.prompt)  # before texts are encoded
             trained = train_classifier(
                 backbone,
                 len(self.classes_),
-                Encoded(encode(backbone, rows, self.max_length), ids),
-                Encoded(encode(backbone, held_rows, self.max_length), held_ids),
-                settings.pipeline(),
+                Encoded(self._encoded(backbone, rows), ids),
+                Encoded(self._encoded(backbone, held_rows), held_ids),
+                pipeline,
                 score=accuracy,
                 callbacks=callbacks,
             )
@@ -222,10 +232,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         """Read the weights that belong to the settings at hand."""
         backbone = load_backbone(self.backbone, dropout=self.dropout, dtype=self.dtype)
         check_same_weights(directory, backbone)
-        pipeline = self._settings().pipeline()
-        classes = len(self.classes_)
-        model = load_weights(directory, self.method, classes, backbone, pipeline.pooling, pipeline.head_dropout)
-        self._ready(backbone, model)
+        self._ready(backbone, load_weights(directory, self._class_names(), backbone, self._settings().pipeline()))
+
+    def _class_names(self) -> list[str]:
+        return [str(name) for name in self.classes_.tolist()]
+
+    def _encoded(self, backbone: TextBackbone, rows: Sequence[tuple[str, ...]]) -> Tokens:
+        template = self._settings().prompt
+        frame = prompt_frame(backbone, template) if isinstance(template, str) else None
+        return encode(backbone, rows, self.max_length, frame)
 
     def _ready(self, backbone, model) -> None:
         self.model_ = model
@@ -235,7 +250,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     def decision_function(self, texts: Sequence[str] | Sequence[tuple[str, ...]]) -> np.ndarray:
         """Return the logits, float32 [texts, classes], classes in the order of `classes_`."""
         check_is_fitted(self, "model_")
-        return self._forward(encode(self._backbone, as_rows(texts), self.max_length))[1]
+        return self._forward(self._encoded(self._backbone, as_rows(texts)))[1]
 
     def predict_proba(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> np.ndarray:
         """Return the probabilities, float64 [texts, classes], classes in the order of `classes_`."""
@@ -259,7 +274,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         write_json(
             directory / _FILE,
             {
-                "params": self.get_params(),
+                # Words by the names of classes: JSON has no other keys.
+                "params": {**self.get_params(), "label_words": self._settings().label_words},
                 "classes": self.classes_.tolist(),
                 "history": self.history_,
                 "temperature": self.temperature_,
@@ -321,7 +337,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(f"{name} holds no preset of a classifier (no whole {ABOUT}); give one of to_preset")
         known = about["classifier"]
         params = {parameter: known[parameter] for parameter in ("max_length", "dropout", "dtype", "seed")}
-        classifier = cls("lp", name, pooling=about["pooling"], **params)
+        prompt = {parameter: known.get(parameter) for parameter in ("prompt", "label_words")}
+        pooling = None if prompt["prompt"] else about["pooling"]
+        classifier = cls("lp", name, pooling=pooling, **params, **prompt)
         classifier.classes_ = np.array(known["classes"])
         classifier.history_ = []
         classifier.temperature_ = 1.0 if known["calibrated"] else known["temperature"]

@@ -4,8 +4,9 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,7 +27,7 @@ from lpft_keras.rows import row_counts, surest_errors
 from lpft_keras.run_directory import claim, run_config
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import claimed, fingerprint, write_arrays, write_json
-from lpft_keras.tasks import Task, TaskData, get_task, load_task
+from lpft_keras.tasks import Task, TaskData, few_shot, get_task, load_task
 from lpft_keras.training.callbacks import check_callbacks, check_tensorboard, tensorboard_callback
 from lpft_keras.training.linear_probe import usable_folds
 from lpft_keras.weights import check_same_weights, save_weights
@@ -58,6 +59,9 @@ def run(
     head_scale: float = 1.0,
     data_parallel: bool = False,
     optimizer: str = "adam",
+    prompt: bool | str | None = None,
+    label_words: Mapping[str, str] | Sequence[str] | None = None,
+    shots: int | None = None,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     tensorboard: bool = False,
@@ -98,6 +102,13 @@ def run(
         optimizer: "adam" (the paper's), "sgd" (without momentum) or "signgd" (SGD on the signs of the gradient, which
             is not clipped: no sign would change), as in the kernel view of fine-tuning. Another one than "adam" is part
             of the run directory's name; its default learning rate is our own, or a multiple of Adam's.
+        prompt: Put rows into a prompt and start from the masked language model: True for the task's own (see
+            `lpft_keras.prompts.PROMPTS`), or a template such as "<s1> It was [M]." (see `lpft_keras.prompts.template`).
+            Part of the run directory's name.
+        label_words: The word at the mask that stands for each class: a dict by class name, or a list in the order of
+            the classes; None takes those of the task's own prompt.
+        shots: Train on so many rows a class, drawn by the seed, and validate on as many others; of test sets 1,000
+            rows at most are used. Part of the run directory's name.
         overwrite: Do the run anew, whatever its directory holds.
         callbacks: Keras callbacks for fine-tuning, no part of what the run is. A run that is reused calls none, and a
             resumed one starts them anew. Their logs hold `val_loss`, `val_accuracy`, `val_ece` and the norms of the
@@ -137,6 +148,9 @@ def run(
         head_scale=head_scale,
         data_parallel=data_parallel,
         optimizer=optimizer,
+        prompt=prompt,
+        label_words=label_words,
+        shots=shots,
     )
     settings.check_devices()
     check_callbacks(callbacks)
@@ -174,7 +188,7 @@ def perform(
     Args:
         task: The task.
         settings: All that decides the numbers.
-        data: The rows.
+        data: The rows, of which few are drawn where the settings say so.
         directory: The run's directory. Of several processes that ask for it, one works and the others wait.
         cache: Where token arrays, features and probes are kept for other runs.
         overwrite: As for `run`, like the rest.
@@ -188,6 +202,8 @@ def perform(
     Raises:
         InputError: The directory holds another run, a class has too few rows, or the loss diverged.
     """
+    data = few_shot(data, settings.shots, settings.seed)
+    settings.pipeline().for_classes(data.labels)  # a class without a label word shows at once
     if LinearProbe() in get_method(settings.method):
         usable_folds(data.train.labels, len(data.labels), settings.pipeline().probe.folds)
     config = run_config(task, settings, data)
@@ -222,15 +238,16 @@ def _run(
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
     if (directory / "checkpoint").is_dir():
         check_same_weights(directory, backbone)
+    pipeline = settings.pipeline().for_classes(data.labels)
     write_json(directory / "environment.json", environment(data.checksums(), backbone.source))
-    tokens = encoded_splits(backbone, data, settings.max_length, cache, show_progress)
+    tokens = encoded_splits(backbone, data, settings.max_length, cache, show_progress, pipeline.prompt)
     rows = row_counts(data, tokens)
     trained = train_classifier(
         backbone,
         len(data.labels),
         tokens["train"],
         tokens["validation"],
-        settings.pipeline(),
+        pipeline,
         score=METRICS[task.metric],
         observed={name: tokens[name].tokens for name in data.evaluated()},
         folder=directory / "checkpoint",
@@ -261,6 +278,7 @@ def _run(
         "backbone": settings.backbone,
         "seed": settings.seed,
         "metrics": metrics,
+        **_zero_shot(trained.zero_shot, {name: tokens[name].labels for name in trained.zero_shot}),
         "temperature": scaling.temperature_ if scaling.finite_ else 1.0,
         "head_norm": head_norm(get_head(trained.classifier)[0]),
         "seconds": round(time.monotonic() - start, 3),
@@ -269,6 +287,13 @@ def _run(
     write_json(directory / "metrics.json", summary)
     shutil.rmtree(directory / "checkpoint", ignore_errors=True)
     return RunResult.load(directory)
+
+
+def _zero_shot(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the metrics of the untouched masked language model by split, where there is a prompt."""
+    if not logits:
+        return {}
+    return {"zero_shot": {name: evaluate(values, labels[name]) for name, values in logits.items()}}
 
 
 def _warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:

@@ -25,7 +25,7 @@ from lpft_keras.results import environment
 from lpft_keras.run_directory import differences
 from lpft_keras.settings import OF_TRAINING, RunSettings, completed
 from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
-from lpft_keras.tasks import TASKS, Task, TaskData, get_task, load_task
+from lpft_keras.tasks import TASKS, Task, TaskData, few_shot, get_task, load_task
 from lpft_keras.training.batches import Encoded, model_inputs
 from lpft_keras.training.forward import forward_function
 
@@ -100,7 +100,7 @@ def run_ntk(
         overwrite: Compute anew, whatever the directory holds.
         show_progress: Whether to show progress bars; None decides by the terminal.
         **settings: Other settings of `lpft_keras.run`: limit, pooling, dropout, dtype, lora_rank, lora_alpha,
-            lora_style, probe_solver.
+            lora_style, probe_solver, head_scale, prompt, label_words, shots.
 
     Returns:
         The result, all of it on disk already: `kernel.npz`, `kernel.json` and, with Matplotlib, two figures.
@@ -122,7 +122,8 @@ def run_ntk(
     if rows < 2:
         raise InputError(f"rows must be 2 or more, not {rows}")
     check_backbone(chosen.backbone)
-    data = load_task(task, data_dir, chosen.limit)
+    data = few_shot(load_task(task, data_dir, chosen.limit), chosen.shots, seed)
+    pipeline = chosen.pipeline().for_classes(data.labels)
     directory = chosen.directory(output_dir) / "ntk"
     config = kernel_config(chosen, rows, data)
     known = None if overwrite else finished_kernel(directory, config)
@@ -137,9 +138,9 @@ def run_ntk(
     cache = Path(output_dir) / "cache"
     with global_state_kept():
         loaded = load_backbone(chosen.backbone, dropout=chosen.dropout, dtype=chosen.dtype)
-        tokens = encoded_splits(loaded, data, max_length, cache, show_progress)
+        tokens = encoded_splits(loaded, data, max_length, cache, show_progress, pipeline.prompt)
         classifier = before_fine_tuning(
-            loaded, len(data.labels), tokens["train"], tokens["validation"], chosen.pipeline(), cache
+            loaded, len(data.labels), tokens["train"], tokens["validation"], pipeline, cache
         )
         # A task without test rows is tested on its validation rows.
         whole = {"train": tokens["train"], "test": tokens.get("test", tokens["validation"])}

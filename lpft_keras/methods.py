@@ -40,6 +40,10 @@ TUNING_SEEDS = (11, 22, 33)
 """Our seeds for choosing hyper-parameters; the paper has three, too, and does not name them."""
 
 
+FEW_SHOT_SEEDS = (13, 21, 42, 87, 100)
+"""The seeds of the few-shot splits of Malladi et al. 2023 (released code), for runs with `shots`."""
+
+
 def get_method(name: str) -> tuple[Stage, ...]:
     """Return the stages of a method.
 

@@ -6,7 +6,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -16,9 +16,18 @@ from keras import ops
 from lpft_keras import __version__
 from lpft_keras.methods import FineTune, LinearProbe, fine_tuning, get_method
 from lpft_keras.models.backbones import TextBackbone
-from lpft_keras.models.classifier import build_classifier, scale_head, seed_states, set_head
+from lpft_keras.models.classifier import (
+    build_classifier,
+    freeze_transform,
+    get_head,
+    representation,
+    scale_head,
+    seed_states,
+    set_head,
+)
 from lpft_keras.models.encoding import Tokens
 from lpft_keras.models.lora import LoraSettings, enable_lora, lora_variables
+from lpft_keras.prompts import Prompt
 from lpft_keras.storage import cached_arrays, fingerprint
 from lpft_keras.training.batches import Encoded
 from lpft_keras.training.fine_tune import FineTuneSettings, HistoryRow, Score, fine_tune, head_record, mean_loss
@@ -41,6 +50,7 @@ class PipelineSettings:
         head_dropout: Dropout rate before the head.
         seed: Seed of head, adapters, batches, dropout, and of the probe's folds.
         head_scale: What the head is multiplied by before fine-tuning: after LP, or as it was drawn.
+        prompt: The prompt that the rows were encoded by, its words in the order of the classes; None for none.
     """
 
     method: str
@@ -51,6 +61,11 @@ class PipelineSettings:
     head_dropout: float = 0.1
     seed: int = 1001
     head_scale: float = 1.0
+    prompt: Prompt | None = None
+
+    def for_classes(self, labels: Sequence[str]) -> "PipelineSettings":
+        """Return the settings with the prompt's words in the order of the classes; raises as `Prompt.in_order`."""
+        return self if self.prompt is None else replace(self, prompt=self.prompt.in_order(labels))
 
 
 def model_config(backbone: TextBackbone) -> dict:
@@ -65,24 +80,25 @@ class Features:
     """Features of the frozen backbone, computed once: kept in a folder, so that LP, LP-FT and LP-LoRA share them.
 
     Args:
-        forward: The classifier's forward function.
-        backbone: The backbone, not trained yet.
-        pooling: How it is pooled.
+        classifier: The classifier, not trained yet.
+        forward: Its forward function.
+        backbone: The backbone in it.
         cache: The folder; None keeps nothing.
     """
 
-    def __init__(self, forward: Forward, backbone: TextBackbone, pooling: str, cache: Path | None):
+    def __init__(self, classifier: keras.Model, forward: Forward, backbone: TextBackbone, cache: Path | None):
         self._forward = forward
         self.cache = cache
         # Fresh adapters change no feature, so LP-LoRA shares those of LP.
-        passive = {id(variable) for variable in [*seed_states(backbone.model), *lora_variables(backbone.model)]}
-        weights = [ops.convert_to_numpy(v) for v in backbone.model.variables if id(v) not in passive]
+        passive = [*seed_states(classifier), *lora_variables(backbone.model), *classifier.get_layer("head").variables]
+        known = {id(variable) for variable in passive}
+        weights = [ops.convert_to_numpy(v) for v in classifier.variables if id(v) not in known]
         policy = backbone.model.dtype_policy.name
         function = [
             __version__,
             keras.backend.backend(),
             policy,
-            pooling,
+            representation(classifier),
             json.dumps(model_config(backbone), default=repr),
         ]
         self._key = fingerprint([*function, *weights]) if cache else ""
@@ -108,12 +124,15 @@ class Trained:
         history: One row an iteration of the probe, then one an epoch.
         outputs: Computes (features, logits) of token arrays by the trained classifier.
         pretrained: Features of the observed rows before training, float32 [rows, d] by name.
+        zero_shot: Logits of the observed rows by the untouched masked language model, float32 [rows, classes] by name;
+            none without a prompt.
     """
 
     classifier: keras.Model
     history: list[HistoryRow]
     outputs: Forward
     pretrained: dict[str, np.ndarray]
+    zero_shot: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def prepare_classifier(backbone: TextBackbone, classes: int, settings: PipelineSettings) -> keras.Model:
@@ -132,9 +151,17 @@ def prepare_classifier(backbone: TextBackbone, classes: int, settings: PipelineS
         enable_lora(backbone.model, **asdict(settings.lora), seed=settings.seed)
     elif stage is None:
         backbone.model.trainable = False
-    return build_classifier(
-        backbone, classes, pooling=settings.pooling, dropout=settings.head_dropout, seed=settings.seed
+    classifier = build_classifier(
+        backbone,
+        classes,
+        pooling=settings.pooling,
+        dropout=settings.head_dropout,
+        seed=settings.seed,
+        prompt=settings.prompt,
     )
+    if stage != FineTune():
+        freeze_transform(classifier)
+    return classifier
 
 
 def before_fine_tuning(
@@ -160,8 +187,7 @@ def before_fine_tuning(
     """
     classifier = prepare_classifier(backbone, classes, settings)
     if LinearProbe() in get_method(settings.method):
-        pooling = classifier.get_layer("features").mode
-        features = Features(forward_function(classifier), backbone, pooling, cache)
+        features = Features(classifier, forward_function(classifier), backbone, cache)
         _probe(classifier, features, train, validation, classes, settings)
     scale_head(classifier, settings.head_scale)
     return classifier
@@ -204,8 +230,10 @@ def train_classifier(
     """
     classifier = prepare_classifier(backbone, classes, settings)
     forward = forward_function(classifier)
-    features = Features(forward, backbone, classifier.get_layer("features").mode, cache)
+    features = Features(classifier, forward, backbone, cache)
     pretrained = {name: features(tokens) for name, tokens in (observed or {}).items()}
+    kernel, bias = get_head(classifier)
+    zero_shot = {} if settings.prompt is None else {name: one @ kernel + bias for name, one in pretrained.items()}
     history: list[HistoryRow] = []
     outputs = forward
     for stage in get_method(settings.method):
@@ -228,7 +256,7 @@ def train_classifier(
                 show_progress=show_progress,
             )
             outputs = forward
-    return Trained(classifier, history, outputs, pretrained)
+    return Trained(classifier, history, outputs, pretrained, zero_shot)
 
 
 def _probe(

@@ -37,7 +37,7 @@ class RunResult:
     Attributes:
         directory: The run directory; everything else is read from there.
         summary: What `metrics.json` holds and `--json` prints: task, method, backbone, seed, metrics, temperature,
-            head_norm, seconds, directory.
+            head_norm, seconds, directory; with a prompt also `zero_shot`, the metrics before any training.
 
     Example:
         >>> result = lpft_keras.run("demo", method="lp-ft")

@@ -1,6 +1,8 @@
 """The settings of one run, frozen, checked when they are made, before any work."""
 
+import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from lpft_keras.methods import Defaults, default_rates, fine_tuning, get_method,
 from lpft_keras.models.classifier import POOLINGS
 from lpft_keras.models.lora import LoraSettings
 from lpft_keras.pipeline import PipelineSettings
-from lpft_keras.storage import slug
+from lpft_keras.prompts import PROMPTS, Prompt, asked_prompt
+from lpft_keras.storage import fingerprint, slug
 from lpft_keras.training.batches import check_cut
 from lpft_keras.training.fine_tune import FineTuneSettings
 from lpft_keras.training.linear_probe import ProbeSettings
@@ -50,11 +53,14 @@ class RunSettings:
     head_scale: float = 1.0
     data_parallel: bool = False
     optimizer: str = "adam"
+    prompt: bool | str | None = None
+    label_words: Mapping[str, str] | Sequence[str] | None = None
+    shots: int | None = None
 
     def __post_init__(self):
         """Refuse what no run can use."""
         get_method(self.method)
-        for name in ("epochs", "batch_size", "max_length", "limit", "lora_rank", "micro_batches", "seed"):
+        for name in ("epochs", "batch_size", "max_length", "limit", "lora_rank", "micro_batches", "seed", "shots"):
             value, smallest = getattr(self, name), 0 if name == "seed" else 1
             if value is None:
                 continue
@@ -75,6 +81,7 @@ class RunSettings:
             raise unknown_name("pooling", self.pooling, POOLINGS)
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
+        self._resolve_prompt()
         if not isinstance(self.data_parallel, bool):
             raise InputError(f"data_parallel must be True or False, not {self.data_parallel!r}")
         self.pipeline()
@@ -83,6 +90,18 @@ class RunSettings:
         for field in fields(self):
             if field.name in unused:
                 object.__setattr__(self, field.name, field.default)
+
+    def _resolve_prompt(self) -> None:
+        """Put the template and its words in the place of what was asked for, as JSON holds them."""
+        asked = asked_prompt(self.task, self.prompt, self.label_words)
+        if asked is not None and self.pooling is not None:
+            raise InputError("a prompt's features are those at its mask; leave pooling out, or the prompt")
+        words = None if asked is None else dict(asked.words) if isinstance(asked.words, Mapping) else list(asked.words)
+        object.__setattr__(self, "prompt", None if asked is None else asked.template)
+        object.__setattr__(self, "label_words", words)
+
+    def _prompt(self) -> Prompt | None:
+        return asked_prompt(self.task, self.prompt, self.label_words)
 
     def _default_rates(self) -> Defaults:
         defaults = default_rates(self.method, self.task, self.backbone, self.optimizer)
@@ -122,6 +141,7 @@ class RunSettings:
             head_dropout=0.1 if self.dropout is None else self.dropout,
             seed=self.seed,
             head_scale=self.head_scale,
+            prompt=self._prompt(),
         )
 
     def check_devices(self) -> None:
@@ -141,9 +161,14 @@ class RunSettings:
 
     def directory(self, output_dir: str | Path) -> Path:
         """Return the run's directory below `output_dir`."""
-        apart = "" if self.head_scale == 1 else f"-head_scale_{self.head_scale:g}"
-        apart += "" if self.optimizer == "adam" else f"-optimizer_{self.optimizer}"
-        return Path(output_dir) / slug(self.task) / self.method / slug(self.backbone) / f"seed_{self.seed}{apart}"
+        name = f"seed_{self.seed}" + ("" if self.head_scale == 1 else f"-head_scale_{self.head_scale:g}")
+        name += "" if self.optimizer == "adam" else f"-optimizer_{self.optimizer}"
+        if prompt := self._prompt():
+            own = prompt == PROMPTS.get(self.task)
+            words = json.dumps(self.label_words)
+            name += "-prompt" + ("" if own else f"_{fingerprint([prompt.template, words])[:8]}")
+        name += "" if self.shots is None else f"-shots_{self.shots}"
+        return Path(output_dir) / slug(self.task) / self.method / slug(self.backbone) / name
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON holds them."""

@@ -1,6 +1,6 @@
 """Trained weights on disk: all of them, adapters with the head, or the head alone, as the method trained them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ import keras
 from lpft_keras.errors import InputError
 from lpft_keras.methods import FineTune, Stage, get_method
 from lpft_keras.models.backbones import TextBackbone, load_backbone
-from lpft_keras.models.classifier import build_classifier, get_head, scale_head, set_head
+from lpft_keras.models.classifier import build_classifier, freeze_transform, get_head, scale_head, set_head
 from lpft_keras.models.lora import load_adapter, lora_settings, merge_lora, save_adapter
+from lpft_keras.pipeline import PipelineSettings
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_arrays, read_json, write_arrays
 
@@ -46,17 +47,15 @@ def save_weights(directory: Path, method: str, classifier: keras.Model, backbone
 
 
 def load_weights(
-    directory: Path, method: str, classes: int, backbone: TextBackbone, pooling: str | None, dropout: float
+    directory: Path, classes: Sequence[str], backbone: TextBackbone, settings: PipelineSettings
 ) -> keras.Model:
     """Build a classifier and give it the weights that `save_weights` wrote.
 
     Args:
         directory: Where the weights are.
-        method: The method that trained them.
-        classes: Number of classes.
+        classes: The class names.
         backbone: A freshly loaded backbone.
-        pooling: How it is pooled.
-        dropout: Dropout rate before the head.
+        settings: Those that trained them: method, pooling, prompt, dropout.
 
     Returns:
         The classifier.
@@ -64,8 +63,14 @@ def load_weights(
     Raises:
         InputError: The weights are missing or damaged.
     """
-    classifier = build_classifier(backbone, classes, pooling=pooling, dropout=dropout)
-    path = directory / _file(get_method(method))
+    classifier = build_classifier(
+        backbone,
+        len(classes),
+        pooling=settings.pooling,
+        dropout=settings.head_dropout,
+        prompt=settings.for_classes(classes).prompt,
+    )
+    path = directory / _file(get_method(settings.method))
     if not path.is_file():
         raise InputError(f"{path} is missing; train again")
     if path.name == _FULL:
@@ -75,6 +80,7 @@ def load_weights(
             raise InputError(f"{path} is damaged or of another model ({error}); train again") from error
     elif path.name == _ADAPTER:
         load_adapter(path, backbone.model, classifier.get_layer("head"))
+        freeze_transform(classifier)
     else:
         head = read_arrays(path)
         if head is None:
@@ -118,10 +124,7 @@ def load_run(
     settings = RunSettings(**config["settings"])
     backbone = load_backbone(settings.backbone, dropout=settings.dropout, dtype=settings.dtype)
     check_same_weights(directory, backbone)
-    pipeline = settings.pipeline()
-    classifier = load_weights(
-        directory, settings.method, len(config["labels"]), backbone, pipeline.pooling, pipeline.head_dropout
-    )
+    classifier = load_weights(directory, config["labels"], backbone, settings.pipeline())
     if temperature is not None:
         scale_head(classifier, 1 / temperature)
         if lora_settings(backbone.model) is not None:

@@ -139,6 +139,38 @@ def add_model_arguments(
     )
 
 
+def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says how rows are asked about, and how few of them."""
+    parser.add_argument(
+        "--prompt",
+        nargs="?",
+        const=True,
+        metavar="TEMPLATE",
+        help='put rows into a prompt: the task\'s own, or a template such as "<s1> It was [M]." (after TASK)',
+    )
+    parser.add_argument(
+        "--label-word",
+        dest="label_words",
+        action=_LabelWord,
+        metavar="CLASS=WORD",
+        help="the word at [M] of a class; once for each (default: the task's own)",
+    )
+    parser.add_argument(
+        "--shots", type=int, metavar="K", help="train on K rows a class and validate on K others, drawn by the seed"
+    )
+
+
+class _LabelWord(argparse.Action):
+    """Collects CLASS=WORD into a dict."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        name, equals, word = str(values).rpartition("=")
+        if not (name and equals and word):
+            raise InputError(f"--label-word takes CLASS=WORD, not {values!r}")
+        known = getattr(namespace, self.dest, None) or {}
+        setattr(namespace, self.dest, {**known, name: word})
+
+
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what says how fine-tuning goes."""
     parser.add_argument(

@@ -7,6 +7,7 @@ from lpft_keras.cli.outcomes import Outcomes, collected
 from lpft_keras.cli.parser import (
     add_model_arguments,
     add_output_arguments,
+    add_prompt_arguments,
     add_rate_arguments,
     add_task_arguments,
     add_training_arguments,
@@ -26,6 +27,7 @@ def add_run(commands) -> None:
     run = commands.add_parser("run", help="train by one method or several, and report", allow_abbrev=False)
     add_task_arguments(run)
     add_model_arguments(run)
+    add_prompt_arguments(run)
     add_training_arguments(run)
     add_rate_arguments(run)
     add_output_arguments(run)
@@ -59,6 +61,7 @@ def add_head_norm(commands) -> None:
     )
     add_task_arguments(command)
     add_model_arguments(command, default_method="all that fine-tune")
+    add_prompt_arguments(command)
     add_training_arguments(command)
     add_rate_arguments(command, default_scales=" ".join(f"{scale:g}" for scale in HEAD_SCALES))
     command.add_argument("--plot", metavar="FILE", help="the figure (default: in the output directory)")
@@ -102,6 +105,7 @@ def add_ntk(commands) -> None:
         help="or a task, with the settings below; beside a run of your own task, its TOML file",
     )
     add_model_arguments(ntk)
+    add_prompt_arguments(ntk)
     ntk.add_argument("--head-scale", type=float, default=1.0, metavar="X", help="multiply the head before (default: 1)")
     ntk.add_argument("--rows", type=int, default=250, metavar="N", help="rows of train and of test (default: 250)")
     ntk.add_argument(

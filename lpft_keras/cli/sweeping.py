@@ -8,6 +8,7 @@ from lpft_keras.cli.parser import (
     add_model_arguments,
     add_optimizer_argument,
     add_output_arguments,
+    add_prompt_arguments,
     add_rate_arguments,
     add_task_arguments,
     add_training_arguments,
@@ -31,6 +32,7 @@ def add_sweep(commands) -> None:
     command.add_argument("--task", action="append", metavar="TASK", help="a task or a TOML file; may be repeated")
     add_task_arguments(command, positional=False)
     add_model_arguments(command, several_backbones=True)
+    add_prompt_arguments(command)
     add_training_arguments(command)
     add_rate_arguments(command)
     add_workers_argument(command)
@@ -78,6 +80,7 @@ def add_tune(commands) -> None:
     )
     add_task_arguments(command)
     add_model_arguments(command)
+    add_prompt_arguments(command)
     add_training_arguments(command)
     command.add_argument(
         "--learning-rate",

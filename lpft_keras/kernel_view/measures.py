@@ -210,14 +210,15 @@ def low_rank(classifier: keras.Model, few: Rows, settings: LoraSettings, draws: 
         draws: How often A is drawn.
 
     Returns:
-        The factor between the two kernels that the proposition expects, (alpha / r)^2 sigma^2 r with sigma^2 = 1 / (3 d)
-        of A's uniform distribution; its mean and standard deviation over draws; and the mean relative distance that is
-        left.
+        The factor between the two kernels that the proposition expects, (alpha / r)^2 sigma^2 r with sigma^2 =
+        1 / (3 d) of A's uniform distribution; its mean and standard deviation over draws; and the mean relative
+        distance that is left.
     """
     adapters = lora_variables(classifier)
     down = [variable for variable in adapters if variable.path.endswith("lora_a")]
     layers = [layer for layer in classifier._flatten_layers() if isinstance(layer, LowRank)]
-    whole = ntk.empirical_ntk(classifier, few.inputs, variables=[layer._kernel for layer in layers]).finetune
+    frozen = [layer._kernel for layer in layers]  # type: ignore[attr-defined]
+    whole = ntk.empirical_ntk(classifier, few.inputs, variables=frozen).finetune
     rng, fits = np.random.default_rng(0), []
     for _ in range(draws):
         for variable in down:

@@ -40,7 +40,9 @@ def in_words(verdict: Mapping[str, Any], report: Mapping[str, Any], optimizer: s
     """Return the verdict as a sentence."""
     if report["fine_tuning"][optimizer]["accuracy"] <= report["start"]["accuracy"]:
         return "fine-tuning gained nothing on the test rows, so there is no gain that a kernel could explain"
-    failed = [name.replace("_", " ") for name in ("linearization", "fixed_features", "kernel") if verdict[name] is False]
+    failed = [
+        name.replace("_", " ") for name in ("linearization", "fixed_features", "kernel") if verdict[name] is False
+    ]
     if not failed:
         return "the kernel view holds"
     passed = 3 - len(failed)

@@ -14,6 +14,7 @@ import keras_hub
 
 from lpft_keras.errors import InputError, first_line, unknown_name
 from lpft_keras.models import download, huggingface, presets, random_weights
+from lpft_keras.models.masked_lm import MaskedLM, random_head, read_head
 from lpft_keras.models.tokenization import load_tokenizer
 from lpft_keras.storage import file_sha256
 
@@ -36,6 +37,7 @@ class TextBackbone:
             `encode` uses. Not to be called on pairs itself.
         pooling: What represents a text: `"first"`, the hidden state of the first token, or `"mean"` over tokens.
         source: What was really loaded: `kind` and, as far as known, `path`, `handle`, `revision`, `sha256`.
+        masked_lm: The masked-LM head that it was pre-trained with, which prompts need; None where it came without.
     """
 
     name: str
@@ -43,6 +45,7 @@ class TextBackbone:
     preprocessor: Any
     pooling: str
     source: dict[str, str]
+    masked_lm: MaskedLM | None = None
 
 
 def check_backbone(name: str) -> None:
@@ -91,7 +94,8 @@ def load_backbone(name: str, *, dropout: float | None = None, dtype: str | None 
     backbone = _find(plain)(dropout, dtype, plain == name)
     if plain != name:
         random_weights.randomize(backbone.model)
-        backbone = replace(backbone, source={"kind": "random", "of": backbone.source["kind"], **_place(backbone)})
+        source = {"kind": "random", "of": backbone.source["kind"], **_place(backbone)}
+        backbone = replace(backbone, source=source, masked_lm=random_head(backbone.model))
     pooled = getattr(backbone.model, "pooled_dense", None)
     if pooled is not None:
         pooled.trainable = False
@@ -234,7 +238,8 @@ def _load_keras(
     if weights:
         source = {**source, "sha256": ",".join(file_sha256(path) for path in _keras_weights(directory))}
     pooling = "first" if ours is None else ours["pooling"]
-    return TextBackbone("", model, _preprocessor_class(cls)(tokenizer), pooling, source)
+    head = read_head(directory)
+    return TextBackbone("", model, _preprocessor_class(cls)(tokenizer), pooling, source, head)
 
 
 def _arguments(cls: type, dropout: float | None, dtype: str | None) -> dict[str, Any]:
@@ -256,10 +261,11 @@ def _load_huggingface(
     tokenizer = load_tokenizer(directory, config["model_type"])
     preprocessor = huggingface.FAMILIES[config["model_type"]].preprocessor(tokenizer)
     model = huggingface.build(directory, config, dropout, dtype)
+    head = None
     if weights:
-        huggingface.load_weights(model, directory, config)
+        head = huggingface.load_weights(model, directory, config)
         source = {**source, "sha256": ",".join(file_sha256(path) for path in huggingface.weight_files(directory))}
-    return TextBackbone("", model, preprocessor, "first", source)
+    return TextBackbone("", model, preprocessor, "first", source, head)
 
 
 def _load_hf(handle: str, revision: str | None, *arguments) -> TextBackbone:
@@ -279,4 +285,4 @@ def _load_preset(name: str, dropout: float | None, dtype: str | None, weights: b
 def _tiny(dropout: float | None, dtype: str | None, weights: bool) -> TextBackbone:
     pocket = _directory_loader(POCKET, {"kind": "tiny"})(None, None, False)
     model = random_weights.tiny_encoder(pocket.preprocessor.tokenizer.vocabulary_size(), dropout, dtype)
-    return replace(pocket, model=model, source={"kind": "tiny"})
+    return replace(pocket, model=model, source={"kind": "tiny"}, masked_lm=random_head(model))

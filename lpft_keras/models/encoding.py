@@ -1,6 +1,6 @@
 """From texts to token ids: cut, truncate, join, pad. NumPy in the end, the same on every backend."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -52,6 +52,41 @@ class Tokens:
         return Tokens(self.token_ids[rows], self.lengths[rows], self.truncated[rows], second)
 
 
+def _as_it_is(row: tuple[str, ...]) -> tuple[str, ...]:
+    return row
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around the texts of a row, as token ids: the packer's signs, or a prompt with them.
+
+    Attributes:
+        start: Before the first text.
+        middle: Between two texts.
+        end: After the last one.
+        second: Where the second segment starts: in which of the three (0, 1, 2), and after how many of its ids; None
+            where there is one segment.
+        fill: Makes the texts that are cut out of those of a row.
+        replaced: An id that no text may have, and the one that takes its place.
+    """
+
+    start: list[int]
+    middle: list[int]
+    end: list[int]
+    second: tuple[int, int] | None
+    fill: Callable[[tuple[str, ...]], tuple[str, ...]] = _as_it_is
+    replaced: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.start) + len(self.middle) + len(self.end)
+
+    def clean(self, ids: list[int]) -> list[int]:
+        """Return the ids of a text without the one that none may have."""
+        if self.replaced is None or self.replaced[0] not in ids:
+            return ids
+        return [self.replaced[1] if index == self.replaced[0] else index for index in ids]
+
+
 def as_rows(texts: Sequence[str] | Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return texts as a user gives them as tuples of one or two segments.
 
@@ -77,7 +112,9 @@ def as_rows(texts: Sequence[str] | Sequence[tuple[str, ...]]) -> list[tuple[str,
     return rows
 
 
-def encode(backbone: "TextBackbone", texts: Sequence[tuple[str, ...]], max_length: int = 128) -> Tokens:
+def encode(
+    backbone: "TextBackbone", texts: Sequence[tuple[str, ...]], max_length: int = 128, prompt: Frame | None = None
+) -> Tokens:
     """Turn rows of one or two texts into token ids, as the checkpoint's own tokenizer does.
 
     A pair becomes `<s> A </s></s> B </s>` (RoBERTa) or `[CLS] A [SEP] B [SEP]` (BERT). What is too long loses
@@ -87,6 +124,7 @@ def encode(backbone: "TextBackbone", texts: Sequence[tuple[str, ...]], max_lengt
         backbone: The backbone that the ids are for.
         texts: One tuple a row, of one or two segments. A segment may be empty.
         max_length: How many tokens a row gets, special ones included.
+        prompt: A prompt around the texts, of `prompting.prompt_frame`; it is never cut.
 
     Returns:
         The ids, int32 `[rows, max_length]`, and what goes with them.
@@ -101,7 +139,7 @@ def encode(backbone: "TextBackbone", texts: Sequence[tuple[str, ...]], max_lengt
         tokens.token_ids.shape  # (2, 32)
         ```
     """
-    parts = list(encode_chunks(backbone, texts, max_length))
+    parts = list(encode_chunks(backbone, texts, max_length, prompt))
     if len(parts) == 1:
         return parts[0]
     return Tokens(
@@ -112,13 +150,16 @@ def encode(backbone: "TextBackbone", texts: Sequence[tuple[str, ...]], max_lengt
     )
 
 
-def encode_chunks(backbone: "TextBackbone", texts: Iterable[tuple[str, ...]], max_length: int) -> Iterator[Tokens]:
+def encode_chunks(
+    backbone: "TextBackbone", texts: Iterable[tuple[str, ...]], max_length: int, prompt: Frame | None = None
+) -> Iterator[Tokens]:
     """Encode as `encode` does, some thousand rows at a time, so that neither texts nor ids need fit into memory.
 
     Args:
         backbone: The backbone that the ids are for.
         texts: One tuple a row.
         max_length: How many tokens a row gets.
+        prompt: A prompt around the texts.
 
     Returns:
         Tokens of the next rows, one part at least. Wrong settings are refused before the first.
@@ -127,7 +168,8 @@ def encode_chunks(backbone: "TextBackbone", texts: Iterable[tuple[str, ...]], ma
         InputError: As `encode`.
     """
     packer = backbone.preprocessor.packer
-    _check_length(max_length, packer, getattr(backbone.model, "max_sequence_length", None))
+    frame = prompt or Frame(packer.start_value, packer.sep_value, packer.end_value, (1, len(packer.sep_value)))
+    _check_length(max_length, frame, getattr(backbone.model, "max_sequence_length", None))
     cut = cutter(backbone.preprocessor.tokenizer)
     takes_segments = "segment_ids" in backbone.model.input
 
@@ -137,7 +179,7 @@ def encode_chunks(backbone: "TextBackbone", texts: Iterable[tuple[str, ...]], ma
     def parts() -> Iterator[Tokens]:
         # While a chunk is cut, outside of Python, the next one is read and the one before is packed.
         with ThreadPoolExecutor(1) as thread:
-            chunks = _chunks(texts)
+            chunks = _filled(_chunks(texts), frame)
             chunk: list[tuple[str, ...]] | None = next(chunks, [])
             cutting = thread.submit(cut_both, chunk or [])
             while chunk is not None:
@@ -146,7 +188,7 @@ def encode_chunks(backbone: "TextBackbone", texts: Iterable[tuple[str, ...]], ma
                 if following is not None:
                     cutting = thread.submit(cut_both, following)
                 pairs = [(a, next(second) if len(row) == 2 else None) for row, a in zip(chunk, first, strict=True)]
-                tokens = _packed(pairs, packer, max_length)
+                tokens = _packed(pairs, frame, packer.pad_value or 0, max_length)
                 yield tokens if takes_segments else replace(tokens, second=None)
                 chunk = following
 
@@ -189,24 +231,32 @@ def _chunks(texts: Iterable[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]
         yield chunk
 
 
-def _packed(rows: Sequence[tuple[list[int], list[int] | None]], packer, max_length: int) -> Tokens:
+def _filled(chunks: Iterator[list[tuple[str, ...]]], frame: Frame) -> Iterator[list[tuple[str, ...]]]:
+    return chunks if frame.fill is _as_it_is else ([frame.fill(row) for row in chunk] for chunk in chunks)
+
+
+def _packed(rows: Sequence[tuple[list[int], list[int] | None]], frame: Frame, padding: int, max_length: int) -> Tokens:
     """Truncate, join and pad the ids of some rows."""
-    start, middle, end = packer.start_value, packer.sep_value, packer.end_value
+    start, middle, end = frame.start, frame.middle, frame.end
+    part, offset = frame.second or (-1, 0)
     joined, second, truncated = [], [], []
-    for a, b in rows:
+    for first, last in rows:
+        a, b = frame.clean(first), None if last is None else frame.clean(last)
         if b is None:
             kept = a[: max_length - len(start) - len(end)]
             joined.append([*start, *kept, *end])
-            second.append(len(joined[-1]))
+            places = (0, -1, len(start) + len(kept))
             truncated.append(len(kept) < len(a))
         else:
-            keep, keep_b = longest_first(len(a), len(b), max_length - len(start) - len(middle) - len(end))
+            keep, keep_b = longest_first(len(a), len(b), max_length - len(frame))
             joined.append([*start, *a[:keep], *middle, *b[:keep_b], *end])
             # KerasHub and Hugging Face both give the separator to the first segment.
-            second.append(len(start) + keep + len(middle))
+            places = (0, len(start) + keep, len(start) + keep + len(middle) + keep_b)
             truncated.append(keep < len(a) or keep_b < len(b))
+        place = -1 if part < 0 else places[part]
+        second.append(len(joined[-1]) if place < 0 else place + offset)
     lengths = np.fromiter(map(len, joined), np.int32, len(joined))
-    ids = np.full((len(joined), max_length), packer.pad_value or 0, np.int32)
+    ids = np.full((len(joined), max_length), padding, np.int32)
     # Places that are no padding, in the order of rows and columns, which is that of the joined ids.
     real = np.arange(max_length) < lengths[:, None]
     ids[real] = np.fromiter(chain.from_iterable(joined), np.int32, int(lengths.sum()))
@@ -238,10 +288,11 @@ def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
     return (longer, shorter) if first > second else (shorter, longer)
 
 
-def _check_length(max_length: int, packer, limit: int | None) -> None:
-    special = len(packer.start_value) + len(packer.sep_value) + len(packer.end_value)
+def _check_length(max_length: int, frame: Frame, limit: int | None) -> None:
+    special = len(frame)
     if max_length < special + 2:
-        raise InputError(f"max_length is {max_length}; at least {special + 2} are needed, {special} of them special")
+        what = "special" if frame.fill is _as_it_is else "the prompt's"
+        raise InputError(f"max_length is {max_length}; at least {special + 2} are needed, {special} of them {what}")
     if limit is not None and max_length > limit:
         raise InputError(f"max_length is {max_length}, but the backbone takes at most {limit} tokens")
 

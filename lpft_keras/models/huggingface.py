@@ -18,7 +18,7 @@ import numpy as np
 import safetensors
 
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.models import exact
+from lpft_keras.models import exact, masked_lm
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -202,13 +202,16 @@ def _reserved_positions(config: dict[str, Any]) -> int:
     return config.get("pad_token_id", 1) + 1 if "roberta" in config["model_type"] else 0
 
 
-def load_weights(model: keras.Model, directory: Path, config: dict[str, Any]) -> None:
+def load_weights(model: keras.Model, directory: Path, config: dict[str, Any]) -> masked_lm.MaskedLM | None:
     """Assign a checkpoint's weights to the encoder that `build` gave.
 
     Args:
         model: The encoder.
         directory: The checkpoint's folder.
         config: What its `config.json` holds.
+
+    Returns:
+        The checkpoint's masked-LM head, None where it has none.
 
     Raises:
         InputError: A weight is missing, has another shape than the config says, or the file is damaged.
@@ -232,6 +235,7 @@ def load_weights(model: keras.Model, directory: Path, config: dict[str, Any]) ->
             found, wanted = list(tensors[name].shape), list(variable.shape)
             raise InputError(f"{directory}: weight {name!r} has shape {found}, config.json asks for {wanted}")
         variable.assign(value.reshape(variable.shape))
+    return masked_lm.from_tensors(tensors, config, model)
 
 
 def _read(directory: Path, prefix: str) -> dict[str, np.ndarray]:

@@ -210,13 +210,13 @@ def settings(section: Section) -> tuple[dict[str, Any], dict[str, dict[str, Any]
     shared: dict[str, Any] = {}
     differing: dict[str, dict[str, Any]] = {title: {} for title in own}
     for name in names:
-        values = [of.get(name) for of in own.values()]
-        used = [value for value in values if value is not None]
-        if used and all(value == used[0] for value in used):
-            shared[name] = used[0]
-        elif used:
+        # A method that does not use a setting has none; None is a value, as of a run without a prompt beside one with.
+        used = [of[name] for of in own.values() if name in of]
+        if any(value != used[0] for value in used):
             for title, of in own.items():
                 differing[title][name] = of.get(name)
+        elif used[0] is not None:
+            shared[name] = used[0]
     return shared, differing
 
 

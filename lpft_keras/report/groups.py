@@ -69,8 +69,14 @@ def _apart(own: dict[str, Any], kinds: Sequence[dict[str, Any]]) -> str:
     """Return in words head's scale and optimiser, and what sets settings apart from others of method and optimiser."""
     alike = [kind for kind in kinds if all(kind.get(name) == own.get(name) for name in ("method", "optimizer"))]
     differing = [name for name in own if any(kind.get(name) != own[name] for kind in alike)]
-    words = [f"{name}={own[name]}" for name in differing if name != "head_scale"]
+    words = [f"{name}={_shown(own[name])}" for name in differing if name != "head_scale"]
     return " ".join([variant_in_words(own), *words]).rstrip()
+
+
+def _shown(value: Any) -> Any:
+    """Return label words as "Yes/No", all else as it is."""
+    words = value.values() if isinstance(value, dict) else value
+    return words if isinstance(value, str) or not isinstance(words, Iterable) else "/".join(map(str, words))
 
 
 def variant_in_words(settings: dict[str, Any]) -> str:

@@ -114,6 +114,9 @@ def reproduce(
     check_workers(workers)
     if any(exhibit.is_figure for exhibit in exhibits):
         check_figures()
+    for name in ("prompt", "label_words", "shots"):
+        if settings.get(name) is not None:
+            raise InputError(f"the paper's tables and figures are of all rows and of no prompt; {name} is for sweep")
     options = Options(
         methods=None if methods is None else every_method(as_list(methods, "methods")),
         seeds=None if seeds is None else as_list(seeds, "seeds"),

@@ -152,6 +152,17 @@ def _method(result: "RunResult", settings: RunSettings, backbone: str, known: di
             lines[-1] += f", {name} {_code(source[name])}"
     lines[-1] += "."
     stages = get_method(settings.method)
+    prompt = settings.pipeline().for_classes(result.config["labels"]).prompt
+    if prompt is not None:
+        words = ", ".join(map(_code, prompt.words))
+        lines.append(
+            f"- Prompt: {_code(prompt.template)}; the features are the masked-LM head's at the mask, and the head "
+            f"started as the rows of the label words {words}, in the order of the classes."
+        )
+    if settings.shots is not None:
+        lines.append(
+            f"- Few-shot: {settings.shots} training rows a class and as many for validation, drawn by the seed."
+        )
     if LinearProbe() in stages:
         lines.append(f"- Linear probe: cross-validated logistic regression, solver {_code(settings.probe_solver)}.")
     fine_tune = settings.pipeline().fine_tune

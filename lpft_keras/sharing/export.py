@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lpft_keras.errors import InputError
-from lpft_keras.models.classifier import get_head
+from lpft_keras.models.classifier import get_head, representation, trained_masked_lm
+from lpft_keras.models.masked_lm import write_head
 from lpft_keras.models.presets import ABOUT, read_about, save_preset
 from lpft_keras.sharing.card import model_card, shown_backbone
 from lpft_keras.storage import umask, write_arrays, write_json
@@ -50,13 +51,18 @@ def write_preset(
     except OSError as error:
         raise InputError(f"can't write {directory}: {error.strerror}; choose another directory") from error
     try:
-        pooling = classifier.get_layer("features").mode
+        prompt = settings.get("prompt")
+        pooling = backbone.pooling if prompt else representation(classifier)
         about = save_preset(part, backbone, pooling, settings["max_length"])
+        if prompt and backbone.masked_lm is not None:
+            write_head(part, trained_masked_lm(classifier, backbone.masked_lm))
         about["classifier"] = {
             "classes": config["labels"],
             "temperature": temperature,
             "calibrated": calibrated,
-            **{name: settings[name] for name in ("max_length", "dropout", "dtype", "seed")},
+            **{
+                name: settings.get(name) for name in ("max_length", "dropout", "dtype", "seed", "prompt", "label_words")
+            },
         }
         about["trained"] = {
             "settings": {**settings, "backbone": shown_backbone(settings["backbone"])},

@@ -28,14 +28,17 @@ def print_results(results: Sequence["RunResult"]) -> None:
     first = results[0].summary
     title = f"{escape(first['task'])} on {escape(first['backbone'])}"
     caption = "T: the temperature that suits the validation rows best; above 1, the classifier is too sure of itself"
+    metric = results[0].config["metric"]
+    if any("zero_shot" in result.summary for result in results):
+        caption += f"; 0-shot: {metric.replace('_', ' ')} of the masked language model before any training"
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAVY, padding=0)
     for name in ("method", "seed", "split"):
         table.add_column(name, justify="right" if name == "seed" else "left")
     columns = {"accuracy": "acc.", "macro_f1": "F1", "nll": "NLL", "brier": "Brier", "ece": "ECE", "mce": "MCE"}
-    metric = results[0].config["metric"]
     if metric not in columns:
         columns = {metric: {"matthews_correlation": "Matthews", "f1": "F1 (1)"}[metric], **columns}
-    for name in (*columns.values(), "T", "time"):
+    prompted = any("zero_shot" in result.summary for result in results)
+    for name in (*columns.values(), *(["0-shot"] if prompted else []), "T", "time"):
         table.add_column(name, justify="right")
     for result in results:
         summary = result.summary
@@ -44,7 +47,10 @@ def print_results(results: Sequence["RunResult"]) -> None:
             name = summary["method"] + variant_in_words(result.config["settings"])
             own = (name, str(summary["seed"])) if number == 0 else ("", "")
             rest = (f"{summary['temperature']:.2f}", f"{summary['seconds']:.0f} s") if number == 0 else ("", "")
-            values = (f"{metrics[name]:.3f}" for name in columns)
+            values = [f"{metrics[name]:.3f}" for name in columns]
+            if prompted:
+                untouched = summary.get("zero_shot", {}).get(split)
+                values.append("" if untouched is None else f"{untouched[metric]:.3f}")
             table.add_row(*own, escape(split), *values, *rest, end_section=last)
     show(table, [result.directory for result in results])
 

@@ -71,6 +71,7 @@ def load_task(task: Task, data_dir: str | Path | None = None, limit: int | None 
     for name in ("validation", "test", *task.ood):
         if name in available:
             found[name] = make_split(task, rows(name), labels)[0]
+    official = train
     if "validation" not in found:
         train, found["validation"] = hold_out(train, task)
     if "test" not in found:
@@ -78,9 +79,9 @@ def load_task(task: Task, data_dir: str | Path | None = None, limit: int | None 
             "task %s has no test rows: what is reported are its validation rows, which choose the epoch", task.name
         )
     kept = {name: split.head(task.sizes.get(name)).head(limit) for name, split in {"train": train, **found}.items()}
-    data = TaskData(
-        labels, kept["train"], kept["validation"], kept.get("test"), {name: kept[name] for name in task.ood}
-    )
+    ood = {name: kept[name] for name in task.ood}
+    official = official.head(task.sizes.get("train")).head(limit)
+    data = TaskData(labels, kept["train"], kept["validation"], kept.get("test"), ood, official)
     check_classes(task, data)
     return data
 

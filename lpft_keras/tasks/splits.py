@@ -73,6 +73,7 @@ class TaskData:
         validation: Rows that choose the best epoch.
         test: Test rows; None where the task has none.
         ood: Shifted tests by name.
+        official: All official training rows, of which few-shot splits are drawn; None for those of `train`.
     """
 
     labels: tuple[str, ...]
@@ -80,6 +81,7 @@ class TaskData:
     validation: Split
     test: Split | None = None
     ood: Mapping[str, Split] = field(default_factory=dict)
+    official: Split | None = None
 
     def evaluated(self) -> dict[str, Split]:
         """Return the splits that metrics are reported on, by name."""
@@ -88,7 +90,7 @@ class TaskData:
 
     def without_tests(self) -> "TaskData":
         """Return training and validation rows alone, so that nothing can be chosen by the test rows."""
-        return TaskData(self.labels, self.train, self.validation)
+        return TaskData(self.labels, self.train, self.validation, official=self.official)
 
     def checksums(self) -> dict[str, str]:
         """Return a hash of texts and labels by split."""
