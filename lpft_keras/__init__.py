@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lpft_keras.errors import InputError
     from lpft_keras.estimator import TextClassifier
     from lpft_keras.experiment import run
+    from lpft_keras.kernel_views import KernelView, kernel_view
     from lpft_keras.kernels import KernelResult, run_ntk
     from lpft_keras.page import write_page
     from lpft_keras.reproduction import Reproduction, reproduce
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "InputError",
     "KernelResult",
+    "KernelView",
     "Reproduction",
     "RunResult",
     "SweepResult",
@@ -30,6 +32,7 @@ __all__ = [
     "TextClassifier",
     "TuningResult",
     "__version__",
+    "kernel_view",
     "own_task",
     "reproduce",
     "run",
@@ -42,12 +45,14 @@ __all__ = [
 _HOMES = {
     "InputError": "lpft_keras.errors",
     "KernelResult": "lpft_keras.kernels",
+    "KernelView": "lpft_keras.kernel_views",
     "Reproduction": "lpft_keras.reproduction",
     "RunResult": "lpft_keras.results",
     "SweepResult": "lpft_keras.sweeps",
     "Task": "lpft_keras.tasks",
     "TextClassifier": "lpft_keras.estimator",
     "TuningResult": "lpft_keras.tuning",
+    "kernel_view": "lpft_keras.kernel_views",
     "own_task": "lpft_keras.tasks",
     "reproduce": "lpft_keras.reproduction",
     "run": "lpft_keras.experiment",
@@ -79,6 +84,7 @@ _NEED_KERAS = {
         "callbacks",
         "estimator",
         "experiment",
+        "kernel_views",
         "kernels",
         "layers",
         "metrics",

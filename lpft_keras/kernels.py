@@ -12,21 +12,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from lpft_keras.encodings import encoded_splits
 from lpft_keras.errors import InputError
 from lpft_keras.figures import save_figure
 from lpft_keras.methods import fine_tuning
-from lpft_keras.models.backbones import check_backbone, load_backbone
+from lpft_keras.models.backbones import check_backbone
 from lpft_keras.ntk import NTK, KernelRegression, residuals, statistics, train_test_ntk
 from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
-from lpft_keras.pipeline import before_fine_tuning
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import environment
 from lpft_keras.run_directory import differences
 from lpft_keras.settings import OF_TRAINING, RunSettings, completed
+from lpft_keras.starting import drawn_rows, inputs_of, start_of
 from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
 from lpft_keras.tasks import TASKS, Task, TaskData, few_shot, get_task, load_task
-from lpft_keras.training.batches import Encoded, model_inputs
 from lpft_keras.training.forward import forward_function
 
 log = logging.getLogger(__name__)
@@ -123,7 +121,7 @@ def run_ntk(
         raise InputError(f"rows must be 2 or more, not {rows}")
     check_backbone(chosen.backbone)
     data = few_shot(load_task(task, data_dir, chosen.limit), chosen.shots, seed)
-    pipeline = chosen.pipeline().for_classes(data.labels)
+    chosen.pipeline().for_classes(data.labels)  # a class without a label word shows at once
     directory = chosen.directory(output_dir) / "ntk"
     config = kernel_config(chosen, rows, data)
     known = None if overwrite else finished_kernel(directory, config)
@@ -137,16 +135,13 @@ def run_ntk(
     start = time.monotonic()
     cache = Path(output_dir) / "cache"
     with global_state_kept():
-        loaded = load_backbone(chosen.backbone, dropout=chosen.dropout, dtype=chosen.dtype)
-        tokens = encoded_splits(loaded, data, max_length, cache, show_progress, pipeline.prompt)
-        classifier = before_fine_tuning(
-            loaded, len(data.labels), tokens["train"], tokens["validation"], pipeline, cache
-        )
+        at = start_of(chosen, data, cache, show_progress)
+        tokens, classifier = at.tokens, at.classifier
         # A task without test rows is tested on its validation rows.
         whole = {"train": tokens["train"], "test": tokens.get("test", tokens["validation"])}
-        indices = {name: _draw(len(part), rows, seed) for name, part in whole.items()}
+        indices = {name: drawn_rows(len(part), rows, seed) for name, part in whole.items()}
         some = {name: part.take(indices[name]) for name, part in whole.items()}
-        inputs = {name: _inputs(part) for name, part in some.items()}
+        inputs = {name: inputs_of(part) for name, part in some.items()}
         train, test = train_test_ntk(
             classifier,
             inputs["train"],
@@ -174,7 +169,7 @@ def run_ntk(
         arrays |= {f"{name}/indices": indices[name], f"{name}/labels": labels[name], f"{name}/logits": logits[name]}
     write_arrays(directory / "kernel.npz", arrays)
     _draw_figures(directory, train, labels["train"])
-    write_json(directory / "environment.json", environment(config["data"], loaded.source))
+    write_json(directory / "environment.json", environment(config["data"], at.source))
     write_json(directory / "kernel.json", {"config": config, "summary": summary})
     shutil.rmtree(pieces, ignore_errors=True)
     return KernelResult(directory, summary)
@@ -277,17 +272,6 @@ def _read_off(train: NTK, test: NTK, logits: np.ndarray, labels: dict[str, np.nd
             },
         }
     return {"kernels": kernels, "ft_ratio": table["ft_ratio"]}
-
-
-def _draw(count: int, rows: int, seed: int) -> np.ndarray:
-    """Return which rows are taken: all, or so many drawn by the seed, in file order."""
-    if count <= rows:
-        return np.arange(count)
-    return np.sort(np.random.default_rng([seed, 3]).choice(count, rows, replace=False))
-
-
-def _inputs(part: Encoded) -> dict[str, np.ndarray]:
-    return model_inputs(part.tokens, np.arange(len(part)), part.tokens.token_ids.shape[1])
 
 
 def _draw_figures(directory: Path, kernel: NTK, labels: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from lpft_keras.cli.reproducing import add_reproduce
 from lpft_keras.cli.running import add_head_norm, add_ntk, add_run
 from lpft_keras.cli.sharing import add_export
 from lpft_keras.cli.sweeping import add_sweep, add_tune
+from lpft_keras.cli.viewing import add_kernel_view
 from lpft_keras.errors import InputError
 
 _COMMANDS = (
@@ -26,6 +27,7 @@ _COMMANDS = (
     add_representation,
     add_head_norm,
     add_ntk,
+    add_kernel_view,
     add_reproduce,
     add_export,
     add_tasks,

@@ -139,7 +139,7 @@ def add_model_arguments(
     )
 
 
-def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
+def add_prompt_arguments(parser: argparse.ArgumentParser, default_shots: str = "all rows") -> None:
     """Add what says how rows are asked about, and how few of them."""
     parser.add_argument(
         "--prompt",
@@ -156,7 +156,10 @@ def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
         help="the word at [M] of a class; once for each (default: the task's own)",
     )
     parser.add_argument(
-        "--shots", type=int, metavar="K", help="train on K rows a class and validate on K others, drawn by the seed"
+        "--shots",
+        type=int,
+        metavar="K",
+        help=f"train on K rows a class and validate on K others, drawn by the seed (default: {default_shots})",
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from lpft_keras import ntk
 from lpft_keras.models.lora import LoraSettings, lora_variables
 from lpft_keras.models.lora_layers import LowRank
+from lpft_keras.ntk import NTK
 from lpft_keras.ntk.behaviour import weights_as
 from lpft_keras.ntk.solvers import KernelSolver
 
@@ -59,26 +60,28 @@ Splits = Mapping[str, Rows]
 """Rows by "train", "validation" and "test"."""
 
 
-def kernels_of(
-    classifier: keras.Model, splits: Splits, kind: str, single_logit: bool, compute: Callable[..., Any]
-) -> dict[str, np.ndarray]:
+def kernels_of(splits: Splits, kind: str, compute: Callable[..., tuple[NTK, NTK]]) -> dict[str, np.ndarray]:
     """Compute one kind of kernel of the training rows with themselves and of all others with them.
 
     Args:
-        classifier: At the start of fine-tuning.
         splits: The rows.
         kind: As `empirical_ntk` takes it.
-        single_logit: Likewise.
-        compute: `train_test_ntk`, with what is always the same bound.
+        compute: Returns what `train_test_ntk` does for (train, test, kind).
 
     Returns:
         float64 kernels of "train", "validation" and "test".
     """
     train, *others = (splits[name].inputs for name in ("train", "validation", "test"))
     joined = {name: np.concatenate([part[name] for part in others]) for name in train}
-    inside, across = compute(classifier, train, joined, kind=kind, single_logit=single_logit)
+    inside, across = compute(train, joined, kind)
     held = len(splits["validation"])
     return {"train": inside.total, "validation": across.total[:held], "test": across.total[held:]}
+
+
+def start_logits(part: Rows, single_logit: bool) -> np.ndarray:
+    """Return f0, float64 [rows, C], or f_1 - f_0 of two."""
+    logits = part.logits.astype("float64")
+    return logits[:, [1]] - logits[:, [0]] if single_logit else logits
 
 
 def candidates(kind: str) -> list[KernelSolver]:
@@ -104,12 +107,7 @@ def kernel_accuracy(
     Returns:
         Accuracy of the test rows, by example and by logit, that of the validation rows, and what was chosen.
     """
-    single = kernels["train"].shape[1] == 1
-
-    def start(name: str) -> np.ndarray:
-        logits = splits[name].logits.astype("float64")
-        return logits[:, [1]] - logits[:, [0]] if single else logits
-
+    start = {name: start_logits(part, kernels["train"].shape[1] == 1) for name, part in splits.items()}
     sides = {name: None if flipped is None else flipped[name] for name in kernels}
     chosen = ntk.select_solver(
         kernels["train"],
@@ -117,24 +115,19 @@ def kernel_accuracy(
         kernels["validation"],
         splits["validation"].labels,
         candidates=candidates(kind),
-        logits=start("train"),
-        validation_logits=start("validation"),
+        logits=start["train"],
+        validation_logits=start["validation"],
         flipped=sides["validation"],
     )
-    solver = chosen.solver
-    evaluate = partial(_evaluated, kernels["test"], splits["test"].labels, start("test"), sides["test"])
+    solver, test = chosen.solver, (kernels["test"], splits["test"].labels, start["test"], sides["test"])
     parameters = {name: value for name, value in solver.get_params().items() if isinstance(value, int | float | str)}
     return {
-        "accuracy": evaluate(solver.accuracy),
-        "logit_accuracy": evaluate(solver.logit_accuracy),
+        "accuracy": solver.accuracy(*test),
+        "logit_accuracy": solver.logit_accuracy(*test),
         "validation_accuracy": max(row["accuracy"] for row in chosen.table),
         # JSON has no infinity.
         "solver": {"name": type(solver).__name__} | {k: str(v) if v == np.inf else v for k, v in parameters.items()},
     }
-
-
-def _evaluated(kernel, labels, logits, flipped, measure: Callable[..., float]) -> float:
-    return measure(kernel, labels, logits, flipped)
 
 
 def linear_model(classifier: keras.Model, weights: Sequence[np.ndarray], splits: Splits, tuned: float) -> dict:
@@ -200,7 +193,9 @@ def first_step(classifier: keras.Model, train: Rows, test: Rows, rates: Sequence
     return {"steps": steps, "shares": shares}
 
 
-def low_rank(classifier: keras.Model, few: Rows, settings: LoraSettings, draws: int = 3) -> dict[str, float]:
+def low_rank(
+    classifier: keras.Model, few: Rows, settings: LoraSettings, draws: int = 3, show_progress: bool | None = None
+) -> dict[str, float]:
     """Compare F over fresh adapters with F over the weights that they adapt (Proposition 2, corrected).
 
     Args:
@@ -208,6 +203,7 @@ def low_rank(classifier: keras.Model, few: Rows, settings: LoraSettings, draws: 
         few: Rows.
         settings: Of the adapters.
         draws: How often A is drawn.
+        show_progress: Whether to show progress bars.
 
     Returns:
         The factor between the two kernels that the proposition expects, (alpha / r)^2 sigma^2 r with sigma^2 =
@@ -218,13 +214,14 @@ def low_rank(classifier: keras.Model, few: Rows, settings: LoraSettings, draws: 
     down = [variable for variable in adapters if variable.path.endswith("lora_a")]
     layers = [layer for layer in classifier._flatten_layers() if isinstance(layer, LowRank)]
     frozen = [layer._kernel for layer in layers]  # type: ignore[attr-defined]
-    whole = ntk.empirical_ntk(classifier, few.inputs, variables=frozen).finetune
+    compute = partial(ntk.empirical_ntk, classifier, few.inputs, show_progress=show_progress)
+    whole = compute(variables=frozen).finetune
     rng, fits = np.random.default_rng(0), []
     for _ in range(draws):
         for variable in down:
             bound = 1 / np.sqrt(variable.shape[1])
             variable.assign(rng.uniform(-bound, bound, variable.shape))
-        fits.append(ntk.scalar_fit(ntk.empirical_ntk(classifier, few.inputs, variables="lora").finetune, whole))
+        fits.append(ntk.scalar_fit(compute(variables="lora").finetune, whole))
     factors, rest = zip(*fits, strict=True)
     scale, width = settings.alpha / settings.rank, down[0].shape[1]
     return {
@@ -232,4 +229,34 @@ def low_rank(classifier: keras.Model, few: Rows, settings: LoraSettings, draws: 
         "factor": float(np.mean(factors)),
         "deviation": float(np.std(factors, ddof=1)),
         "distance": float(np.mean(rest)),
+    }
+
+
+def gradient_flow(kernels: Mapping[str, np.ndarray], splits: Splits) -> dict[str, Any]:
+    """Train the linear model on the squared loss to the time that is best on the validation rows, in closed form.
+
+    Args:
+        kernels: Of "train", "validation" and "test".
+        splits: The rows.
+
+    Returns:
+        "gradient_flow": accuracy of the test rows and the time; "largest_learning_rate": the greatest rate at which
+        gradient descent on that loss is stable.
+    """
+    natural = ntk.largest_learning_rate(kernels["train"]) / 2  # 1 / the fastest rate
+    times = [natural * factor for factor in (1, 10, 100, 1e3, 1e4)]
+    start = {name: start_logits(part, kernels["train"].shape[1] == 1) for name, part in splits.items()}
+    chosen = ntk.select_solver(
+        kernels["train"],
+        splits["train"].labels,
+        kernels["validation"],
+        splits["validation"].labels,
+        candidates=ntk.solver_grid(ntk.GradientFlow(), {"time": times}),
+        logits=start["train"],
+        validation_logits=start["validation"],
+    )
+    found = chosen.solver.accuracy(kernels["test"], splits["test"].labels, start["test"])
+    return {
+        "gradient_flow": {"accuracy": found, "time": chosen.solver.get_params()["time"]},
+        "largest_learning_rate": 2 * natural,
     }

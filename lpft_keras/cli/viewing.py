@@ -1,0 +1,113 @@
+"""`kernel-view`: whether fine-tuning behaves like a kernel."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lpft_keras.cli.parser import (
+    add_model_arguments,
+    add_output_arguments,
+    add_prompt_arguments,
+    add_task_arguments,
+    asked_task,
+    own_task_arguments,
+    split_options,
+)
+from lpft_keras.errors import InputError
+from lpft_keras.progress import silent_start
+
+
+def add_kernel_view(commands) -> None:
+    """Add `kernel-view`."""
+    command = commands.add_parser(
+        "kernel-view", help="test whether fine-tuning behaves like its kernel", allow_abbrev=False
+    )
+    add_task_arguments(command)
+    command._actions[1].help = "a task, a TOML file, or the directory of a finished run"
+    add_model_arguments(command, default_method="ft with a prompt, lp-ft without", default_seed="13")
+    add_prompt_arguments(command, default_shots="16; 0 takes all rows")
+    command.add_argument("--epochs", type=int, default=10, metavar="E", help="passes over the rows (default: 10)")
+    command.add_argument(
+        "--optimizer",
+        dest="optimizers",
+        action="append",
+        metavar="O",
+        help="adam, sgd or signgd; may be repeated (default: all three)",
+    )
+    command.add_argument(
+        "--learning-rate",
+        dest="learning_rates",
+        action="append",
+        metavar="O=LR",
+        help="of an optimiser, sgd=0.1; may be repeated (default: those of run)",
+    )
+    command.add_argument(
+        "--rows", type=int, default=300, metavar="N", help="rows of each split in the kernels, at most (default: 300)"
+    )
+    command.add_argument(
+        "--max-memory", type=float, default=8e9, metavar="BYTES", help="of a kernel's tiles (default: 8e9)"
+    )
+    add_output_arguments(command)
+    command.set_defaults(call=_kernel_view)
+
+
+def _kernel_view(parsed: argparse.Namespace) -> int:
+    from lpft_keras.storage import as_json
+
+    views = []
+    try:
+        for call in _calls(parsed):
+            views.append(call())
+    finally:
+        for view in views if parsed.json else []:
+            print(as_json(view.report), flush=True)
+        if views and not parsed.json:
+            from lpft_keras.kernel_views.words import conclusions, heading, sheets
+            from lpft_keras.tables import print_sheets
+
+            for view in views:
+                report = view.report
+                print_sheets(heading(report), sheets(report), conclusions(report), view.directory)
+    return 0
+
+
+def _calls(parsed: argparse.Namespace):
+    """Yield what takes one view each: of the run that was named, or of each method and seed of a task."""
+    show = False if parsed.json else None
+    shared = {
+        "rows": parsed.rows,
+        "max_memory": parsed.max_memory,
+        "overwrite": parsed.overwrite,
+        "show_progress": show,
+    }
+    with silent_start():
+        from lpft_keras.kernel_views import kernel_view, kernel_view_of
+
+    if parsed.task is not None and (Path(parsed.task) / "config.json").is_file():
+        task = asked_task(parsed, None) if own_task_arguments(parsed) else None
+        yield partial(kernel_view_of, parsed.task, parsed.data_dir, task=task, **shared)
+        return
+    options: dict[str, Any] = split_options(parsed, "method", "seed", "shots", "learning_rates", "optimizers", *shared)
+    options |= {**shared, "shots": {None: 16, 0: None}.get(parsed.shots, parsed.shots)}
+    options |= {"learning_rates": _rates(parsed.learning_rates or [])}
+    if parsed.optimizers:
+        options["optimizers"] = parsed.optimizers
+    task = asked_task(parsed, parsed.task)
+    for method in parsed.method or [None]:
+        for seed in parsed.seed or [13]:
+            yield partial(kernel_view, task, method, seed=seed, **options)
+
+
+def _rates(given: list[str]) -> dict[str, float]:
+    """Return rates by optimiser, as "sgd=0.1" gives them."""
+    rates = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        try:
+            rates[name] = float(value) if equals else float("nan")
+        except ValueError:
+            rates[name] = float("nan")
+        if not rates[name] > 0:
+            raise InputError(f"--learning-rate takes OPTIMIZER=RATE, like sgd=0.1, not {text!r}")
+    return rates
