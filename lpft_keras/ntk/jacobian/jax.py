@@ -42,14 +42,28 @@ class JaxJacobian:
 
     def gradient(self, segment: Segment, sides: list[Any], cotangents: np.ndarray) -> tuple[np.ndarray, list[Any]]:
         """See `Jacobian.gradient`."""
-        direct, others = segment.values()
-        above, pull = jax.vjp(lambda direct: segment(direct, others, None, sides)[0], direct)
-        return np.asarray(above), pull(jnp.asarray(cotangents))[0]
+
+        def make():
+            def gradient(direct, others, sides, cotangents):
+                above, pull = jax.vjp(lambda direct: segment(direct, others, None, sides)[0], direct)
+                return above, pull(cotangents)[0]
+
+            return jax.jit(gradient)
+
+        function = self._get(("gradient", segment.likeness), make)
+        above, found = function(*segment.values(), sides, jnp.asarray(cotangents))
+        return np.asarray(above), found
 
     def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[Any, Any]:
         """See `Jacobian.push_forward`."""
-        direct, others = segment.values()
-        return jax.jvp(lambda direct: segment(direct, others, None, sides)[0], (direct,), (tangents,))
+
+        def make():
+            def push_forward(direct, others, sides, tangents):
+                return jax.jvp(lambda direct: segment(direct, others, None, sides)[0], (direct,), (tangents,))
+
+            return jax.jit(push_forward)
+
+        return self._get(("push", segment.likeness), make)(*segment.values(), sides, tangents)
 
     def _get(self, key, make):
         if key not in self._compiled:

@@ -79,20 +79,16 @@ class TensorFlowJacobian:
 
     def gradient(self, segment: Segment, sides: list[Any], cotangents: np.ndarray) -> tuple[np.ndarray, list[Any]]:
         """See `Jacobian.gradient`."""
-        direct, others = segment.values()
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(direct)
-            above = segment(direct, others, None, sides)[0]
-        zero = tf.UnconnectedGradients.ZERO
-        found = tape.gradient(above, direct, output_gradients=tf.constant(cotangents), unconnected_gradients=zero)
-        return above.numpy(), [tf.convert_to_tensor(gradient) for gradient in found]
+        arguments = (*segment.values(), None, sides, tf.constant(cotangents))
+        function, _ = self._get("gradient", segment, arguments, lambda: (_gradient(segment), []))
+        above, found = function(*arguments)
+        return above.numpy(), list(found)
 
     def push_forward(self, segment: Segment, sides: list[Any], tangents: list[Any]) -> tuple[Any, Any]:
         """See `Jacobian.push_forward`."""
-        direct, others = segment.values()
-        with tf.autodiff.ForwardAccumulator(direct, tangents) as accumulator:
-            above = segment(direct, others, None, sides)[0]
-        return above, accumulator.jvp(above, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        arguments = (*segment.values(), None, sides, tangents)
+        function, _ = self._get("push", segment, arguments, lambda: (_push_forward(segment), []))
+        return function(*arguments)
 
     def _get(self, what: str, segment: Segment, arguments: tuple, make: Callable[[], tuple]) -> tuple:
         """Return a function traced for arguments of these shapes, and the list that its tracing filled.
@@ -112,6 +108,29 @@ class TensorFlowJacobian:
 def _pulled(found, order: list[int]) -> Pulled:
     direct, seen, deltas, lower = tf.nest.map_structure(lambda tensor: tensor.numpy(), found)
     return Pulled(direct, list(order), seen, deltas, lower[0] if lower else None)
+
+
+def _gradient(segment: Segment):
+    @tf.function(autograph=False)
+    def gradient(direct, others, below, sides, cotangents):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(direct)
+            above = segment(direct, others, below, sides)[0]
+        zero = tf.UnconnectedGradients.ZERO
+        found = tape.gradient(above, direct, output_gradients=cotangents, unconnected_gradients=zero)
+        return above, [tf.convert_to_tensor(gradient) for gradient in found]
+
+    return gradient
+
+
+def _push_forward(segment: Segment):
+    @tf.function(autograph=False)
+    def push_forward(direct, others, below, sides, tangents):
+        with tf.autodiff.ForwardAccumulator(direct, tangents) as accumulator:
+            above = segment(direct, others, below, sides)[0]
+        return above, accumulator.jvp(above, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    return push_forward
 
 
 def _pull(segment: Segment):
