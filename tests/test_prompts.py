@@ -83,6 +83,7 @@ def test_a_preset_keeps_prompt_and_transform(runs, method, tmp_path):
     assert "- Few-shot: 16 training rows a class" in card
 
 
+@pytest.mark.slow
 def test_runs_are_reused_and_told_apart(runs, tmp_path):
     run = runs["lp"]
     stamp = (run.directory / "metrics.json").stat().st_mtime_ns
@@ -111,6 +112,7 @@ class _Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_goes_on(tmp_path):
     import keras
 
@@ -127,6 +129,7 @@ def test_a_run_that_was_interrupted_goes_on(tmp_path):
     np.testing.assert_array_equal(resumed.predictions["test"]["logits"], whole.predictions["test"]["logits"])
 
 
+@pytest.mark.slow
 def test_the_kernel_is_that_of_the_run_at_its_start(tmp_path):
     options = {**SMALL, "backbone": "pocket", "prompt": True, "shots": 4, "output_dir": tmp_path}
     run = lpft_keras.run("demo", "ft", **options)
@@ -140,6 +143,7 @@ def test_the_kernel_is_that_of_the_run_at_its_start(tmp_path):
     assert kernel.summary["ft_ratio"] > 0
 
 
+@pytest.mark.slow
 def test_texts_of_ones_own(tmp_path):
     demo = load_task(get_task("demo"))
     few = few_shot(demo, 8, 21)
@@ -159,6 +163,7 @@ def test_texts_of_ones_own(tmp_path):
         TextClassifier("ft", prompt=True).fit(texts, labels)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_seeds_draws_other_rows(tmp_path):
     found = lpft_keras.sweep(
         "demo", "lp", seeds=[13, 21], prompt=True, shots=6, output_dir=tmp_path, max_length=48, limit=100
@@ -169,6 +174,7 @@ def test_a_sweep_over_seeds_draws_other_rows(tmp_path):
     assert first["test"] == second["test"]
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path, capsys):
     common = ["--max-length", "48", "--epochs", "1", "--limit", "60", "--output-dir", str(tmp_path)]
     words = ["--label-word", "entailment=Thus", "--label-word", "contradiction=Yet", "--label-word", "neutral=Maybe"]
