@@ -1,6 +1,8 @@
 """Small models with their gradients, computed in float64 by PyTorch alone, outside Keras."""
 
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import keras
@@ -178,14 +180,17 @@ def _parameters(model):
     }
 
 
-def make(name, directory):
+@cache
+def make(name):
+    """Return a case, the same one for all tests of a process, which share what was compiled for it: leave its weights."""
     match name:
         case "perceptron":
             return perceptron()
         case "convolutional":
             return convolutional()
-        case _:
-            return transformer(name.removesuffix("-lora"), directory, lora=name.endswith("-lora"))
+    kind, *how = name.split("-")
+    with tempfile.TemporaryDirectory() as directory:
+        return transformer(kind, directory, lora="lora" in how, classes=2 if "two" in how else CLASSES)
 
 
 NAMES = ("perceptron", "convolutional", "roberta", "bert", "roberta-lora")

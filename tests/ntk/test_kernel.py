@@ -17,8 +17,8 @@ pytestmark = pytest.mark.timeout(1500)  # JAX compiles each model's segments
 
 
 @pytest.fixture(scope="module", params=cases.NAMES)
-def case(request, tmp_path_factory):
-    return cases.make(request.param, tmp_path_factory.mktemp(request.param))
+def case(request):
+    return cases.make(request.param)
 
 
 def difference(ours, theirs):

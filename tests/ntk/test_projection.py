@@ -14,8 +14,8 @@ SEEDS, DIMENSION = 60, 64
 
 
 @pytest.fixture(scope="module", params=["perceptron", "convolutional", "roberta"])
-def case(request, tmp_path_factory):
-    return cases.make(request.param, tmp_path_factory.mktemp(request.param))
+def case(request):
+    return cases.make(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,8 @@ def test_little_memory_and_a_directory_change_nothing(case, tmp_path):
         ntk.projected_ntk(case.model, case.x, DIMENSION, seed=1, max_memory=memory, directory=tmp_path)
 
 
-def test_one_logit_and_subsets(tmp_path):
-    case = cases.transformer("roberta", tmp_path, classes=2)
+def test_one_logit_and_subsets():
+    case = cases.make("roberta-two")
     arguments = {"variables": "biases", "single_logit": True}
     exact = ntk.empirical_ntk(case.model, case.x, **arguments)
     near = ntk.projected_ntk(case.model, case.x, 1 << 16, **arguments).kernel()
@@ -84,6 +84,6 @@ def test_one_logit_and_subsets(tmp_path):
 
 @pytest.mark.parametrize("dimension", [0, 2.5, None])
 def test_a_dimension_is_a_whole_number(dimension):
-    case = cases.perceptron()
+    case = cases.make("perceptron")
     with pytest.raises(InputError, match="dimension must be a whole number of 1 or more"):
         ntk.projected_ntk(case.model, case.x, dimension)

@@ -25,8 +25,8 @@ DTYPES = [
 
 
 @pytest.fixture(scope="module", params=["perceptron", "convolutional", "roberta", "roberta-lora"])
-def case(request, tmp_path_factory):
-    return cases.make(request.param, tmp_path_factory.mktemp(request.param))
+def case(request):
+    return cases.make(request.param)
 
 
 @pytest.fixture
@@ -108,9 +108,9 @@ def _without_dropout(model):
     return model
 
 
-def test_one_example_by_signs_is_the_asymmetric_kernel(tmp_path):
+def test_one_example_by_signs_is_the_asymmetric_kernel():
     """Theorem 4.3 of Malladi et al. 2023: f moves by -eta sign(chi) K(x, x_t), one logit, one training example."""
-    case = cases.transformer("roberta", tmp_path, classes=2)
+    case = cases.make("roberta-two")
     arguments = {"kind": "asymmetric-signgd", "single_logit": True}
     for label in (0, 1):
         kernel = ntk.empirical_ntk(case.model, case.x, rows(case.x, slice(2, 3)), **arguments).total[:, 0, 0, 0]
