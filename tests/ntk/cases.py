@@ -182,7 +182,7 @@ def _parameters(model):
 
 @cache
 def make(name):
-    """Return a case, the same one for all tests of a process, which share what was compiled for it: leave its weights."""
+    """Return a case, one for all tests of a process, which share what was compiled for it: leave its weights alone."""
     match name:
         case "perceptron":
             return perceptron()
