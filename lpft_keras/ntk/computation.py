@@ -15,15 +15,15 @@ from typing import Any
 import keras
 import numpy as np
 from joblib import Parallel, delayed
-from keras import ops
 
 from lpft_keras import __version__
-from lpft_keras.errors import InputError, first_line, unknown_name
+from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.ntk.gram import Factors
 from lpft_keras.ntk.memory import check_memory
 from lpft_keras.ntk.parts import grouping
 from lpft_keras.ntk.passes import Chain, Groups, bytes_an_example
 from lpft_keras.ntk.problem import Problem, pose
+from lpft_keras.ntk.processes import devices_of, pickled, places_of, weights_of
 from lpft_keras.ntk.sketch import SketchChain
 from lpft_keras.ntk.subsets import Choice, Subset
 from lpft_keras.ntk.tiles import Store, Tile, plan_tiles
@@ -144,7 +144,7 @@ def _computed(
     model: keras.Model, data: Sequence[Any], square: bool, options: Options
 ) -> tuple[Problem, list[Tile], dict[int, Groups]]:
     """Return a problem, its tiles, and what each came to."""
-    devices = _devices(options.workers)
+    devices = devices_of(options.workers)
     if options.dtype not in _WIDTHS:
         raise unknown_name("dtype", options.dtype, _WIDTHS)
     if options.kind not in KINDS:
@@ -165,15 +165,6 @@ def _computed(
 
 def _paths(problem: Problem) -> list[str]:
     return [variable.path for variable in problem.subset.below]
-
-
-def _devices(workers: Any) -> Sequence[str | None]:
-    """Return the device of each process; None is Keras' own choice."""
-    if isinstance(workers, int) and workers > 0:
-        return [None] * workers
-    if isinstance(workers, list | tuple) and workers and all(isinstance(name, str) for name in workers):
-        return workers
-    raise InputError(f"workers must be 1 or more, or list the device of each, not {workers!r}")
 
 
 def _plan(problem: Problem, square: bool, options: Options, workers: int) -> list[Tile]:
@@ -204,58 +195,26 @@ def _spread(
     """Let processes compute the tiles into the directory. The first one shows the progress of all."""
     # In another process classes are registered once they are imported.
     modules = sorted({type(layer).__module__ for layer in problem.layers})
-    pickled, places = _pickled(model, problem.layers), _places(model, problem)
+    sent, places = pickled(model, problem.layers), places_of(model, problem)
     shows = shows_progress(options.show_progress)
     jobs = []
     for number, device in enumerate(devices):
         own = replace(options, variables=None, show_progress=shows and number == 0)
         head = (problem.subset.kernel, problem.subset.bias)
-        jobs.append(delayed(_work)(modules, pickled, places, head, problem.taps, data, own, tiles, device))
+        jobs.append(delayed(_work)(modules, sent, places, head, problem.taps, data, own, tiles, device))
     Parallel(n_jobs=len(jobs), backend="loky")(jobs)
 
 
-def _work(modules, pickled: bytes, places: list[int], head, taps: bool, data, options: Options, tiles, device) -> None:
+def _work(modules, sent: bytes, places: list[int], head, taps: bool, data, options: Options, tiles, device) -> None:
     """Compute what tiles nobody else is at."""
     for module in modules:
         importlib.import_module(module)
     with keras.device(device) if device else nullcontext():
-        model = pickle.loads(pickled)
+        model = pickle.loads(sent)
         chosen = [model.variables[place] for place in places]
         problem = pose(model, data, chosen, options.single_logit, _WIDTHS[options.dtype][0], taps)
         problem = replace(problem, subset=Subset(problem.subset.below, *head))
         _Computation(model, problem, options).run(tiles)
-
-
-def _places(model: keras.Model, problem: Problem) -> list[int]:
-    """Return where the chosen variables are among the model's: in another process they are others."""
-    chosen = {id(variable) for variable in problem.subset.below}
-    return [number for number, variable in enumerate(model.variables) if id(variable) in chosen]
-
-
-def _pickled(model: keras.Model, layers: Sequence[keras.layers.Layer]) -> bytes:
-    """Return a model as bytes, or say that what comes out of them is another one, as where adapters were put in."""
-    reason = "it is not the same after saving and loading, as where adapters were put into its layers"
-    values, others, pickled = "", None, b""
-    own = next((type(layer).__name__ for layer in layers if type(layer).__module__ == "__main__"), None)
-    if own is not None:
-        reason = f"its class {own!r} is in no module that they could import"
-    else:
-        try:
-            pickled = pickle.dumps(model)
-            values, others = (fingerprint(_weights(each)) for each in (model, pickle.loads(pickled)))
-        except Exception as error:  # whatever Keras or the model's own classes raise
-            reason = first_line(error)
-    if values != others:
-        raise InputError(
-            f"model {model.name!r} can't be sent to other processes: {reason}; give workers=1, or start processes of "
-            "your own on one directory"
-        )
-    return pickled
-
-
-def _weights(model: keras.Model) -> list[np.ndarray]:
-    """Return all values that a kernel may depend on."""
-    return [ops.convert_to_numpy(v) for v in model.variables if v.name != "seed_generator_state"]
 
 
 class _Computation:
@@ -310,11 +269,11 @@ class _Computation:
             "version": __version__,
             "backend": keras.backend.backend(),
             "dtype": self._options.dtype,
-            "weights": fingerprint(_weights(self._model)),
+            "weights": fingerprint(weights_of(self._model)),
             "data": fingerprint(self._problem.inputs),
             "kind": [self._options.kind, self._options.single_logit],
             "projection": [self._options.dimension, self._options.seed],
-            "variables": fingerprint([_places(self._model, self._problem), groups, head]),
+            "variables": fingerprint([places_of(self._model, self._problem), groups, head]),
             "model": fingerprint(made),
             "max_memory or workers": fingerprint(
                 [part for tile in tiles for part in (tile.columns, tile.rows, tile.square)]
