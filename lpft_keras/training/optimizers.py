@@ -1,26 +1,16 @@
 """The optimisers of fine-tuning: the paper's Adam, and the two of the kernel view, SGD and the descent by signs."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
-from lpft_keras.training.paper_adam import PaperAdam
+from lpft_keras.training.paper_adam import PaperAdam, SummedSlices
 
 OPTIMIZERS = ("adam", "sgd", "signgd")
 
 
 @keras.saving.register_keras_serializable(package="lpft_keras")
-class SGD(keras.optimizers.SGD):
-    """Keras' SGD, to be used without momentum, the same on all backends.
-
-    TensorFlow gives the gradient of a table as one slice a look-up. Its norm, and its signs, are those of the sum of
-    the slices that belong to one row.
-    """
-
-    def apply(self, grads, trainable_variables=None):
-        """Update all variables."""
-        return super().apply([_summed(gradient) for gradient in grads], trainable_variables)
+class SGD(SummedSlices, keras.optimizers.SGD):
+    """Keras' SGD, to be used without momentum, the same on all backends."""
 
 
 @keras.saving.register_keras_serializable(package="lpft_keras")
@@ -61,11 +51,3 @@ def make_optimizer(name: str, learning_rate: float, steps: int, clip_norm: float
 
         make = FusedAdam
     return make(rate, epsilon=1e-8, global_clipnorm=clip_norm)
-
-
-def _summed(gradient: Any) -> Any:
-    if keras.backend.backend() != "tensorflow":
-        return gradient
-    import tensorflow as tf
-
-    return tf.convert_to_tensor(gradient)

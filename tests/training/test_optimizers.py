@@ -141,3 +141,17 @@ def test_fine_tuning_takes_the_steps_of_the_whole_gradient(rng, name, rate, micr
         assert wrong.mean() <= (0.01 if name == "signgd" else 0.0), variable.path
         if "token_embedding" in variable.path:
             np.testing.assert_array_equal(found[41:], before[41:].astype("float32"))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow gives a table's gradient in slices")
+def test_adam_clips_by_the_norm_of_rows_that_are_summed():
+    """Two look-ups of one row: their sum has the norm 6, the two as they come 4.2."""
+    import tensorflow as tf
+
+    table = keras.Variable(np.zeros((4, 2), "float32"))
+    optimizer = make_optimizer("adam", 0.1, 10, clip_norm=1.0)
+    optimizer.build([table])
+    slices = tf.IndexedSlices(tf.constant([[3.0, 0.0], [3.0, 0.0]]), tf.constant([1, 1]), tf.constant([4, 2]))
+    optimizer.apply([slices], [table])
+    first_moment = next(v for v in optimizer.variables if "momentum" in v.path)
+    np.testing.assert_allclose(ops.convert_to_numpy(first_moment)[1], [0.1, 0.0], rtol=1e-5)
