@@ -2,7 +2,12 @@
 
 Printed on TensorFlow:
 
-    TODO
+    2 epochs: accuracy 0.39 to 0.88, linear model 0.89, gain recovered 1.02
+      gradients moved by 0.23, kernel by 0.14
+    20 epochs: accuracy 0.39 to 0.98, linear model 0.98, gain recovered 1.01
+      gradients moved by 0.64, kernel by 0.84
+    200 epochs: accuracy 0.39 to 0.98, linear model 0.98, gain recovered 1.00
+      gradients moved by 1.05, kernel by 1.97
 """
 
 import keras

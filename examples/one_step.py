@@ -2,7 +2,11 @@
 
 Printed on TensorFlow:
 
-    TODO
+    step 1: relative error of logits 0.3215, of features 0.5608
+    step 0.1: relative error of logits 0.0392, of features 0.0729
+    step 0.01: relative error of logits 0.0040, of features 0.0075
+    head x 1: share of P 0.24, of F 0.79
+    head x 10: share of P 0.00, of F 1.00
 """
 
 import keras

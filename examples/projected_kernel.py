@@ -2,7 +2,10 @@
 
 Printed on TensorFlow:
 
-    TODO
+    256 directions: F off by 0.2658, stated 0.2513; of products 0.197
+    1024 directions: F off by 0.1241, stated 0.1285; of products 0.062
+    4096 directions: F off by 0.0567, stated 0.0636; of products 0.028
+    P off by 0e+00
 """
 
 import keras
