@@ -2,7 +2,13 @@
 
 Printed with pocket on TensorFlow:
 
-    TODO
+    accuracy: 0.23 at the start
+    sgd: 1.00, its linear model 1.00
+      gradients moved by 0.41, the kernel by 0.07
+    sgd kernel: 0.98 by KernelLeastSquares
+    signgd kernel: 0.96 by KernelLeastSquares
+    asymmetric-signgd kernel: 1.00 by AsymmetricLeastSquaresSVM
+    sgd: the kernel view holds
 """
 
 import tempfile
