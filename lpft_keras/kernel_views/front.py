@@ -48,7 +48,7 @@ class KernelView:
     """A kernel view that was taken.
 
     Attributes:
-        directory: Where its files are: `kernel_view.json`, `kernel_view.md`, and the kernels in `kernels.npz`.
+        directory: Where its files are: `kernel_view.json`, `kernel_view.md`, and each kernel in `kernel-<kind>.npz`.
         report: What `kernel_view.json` holds and `--json` prints.
     """
 
