@@ -122,7 +122,8 @@ def kernel_view(
     if unused:
         raise InputError(f"learning_rates names {unused[0]!r}, by which nothing is fine-tuned (optimizers)")
     method = method or ("ft" if prompt else "lp-ft")
-    _check(method, rows)
+    _check(method)
+    rows, max_memory = _checked_sizes(rows, max_memory)
 
     def chosen(optimizer: str) -> RunSettings:
         return RunSettings(
@@ -180,13 +181,16 @@ def kernel_view_of(
     """
     result = RunResult.load(run_directory)
     settings = RunSettings(**result.config["settings"])
-    _check(settings.method, rows)
+    _check(settings.method)
+    rows, max_memory = _checked_sizes(rows, max_memory)
     if task is None and settings.task not in TASKS:
         raise InputError(
             f"{run_directory} is a run of a task of your own, {settings.task!r}; name it beside the run: a TOML file "
             "(--task), or a Task"
         )
     found = get_task(settings.task if task is None else task)
+    if found.name != settings.task:
+        raise InputError(f"{run_directory} is a run of task {settings.task!r}, not of {found.name!r}")
     data = load_task(found, data_dir, settings.limit)
     sums = few_shot(data, settings.shots, settings.seed).checksums()
     other = [name for name, checksum in result.config["data"].items() if sums.get(name) != checksum]
@@ -199,10 +203,13 @@ def kernel_view_of(
     )
 
 
-def _check(method: str, rows: int) -> None:
+def _check(method: str) -> None:
     if fine_tuning(method) is None:
         raise InputError(f"method {method!r} has no fine-tuning stage that could behave like a kernel")
-    whole_number(rows, "rows", 2)
+
+
+def _checked_sizes(rows: int, max_memory: float) -> tuple[int, float]:
+    return whole_number(rows, "rows", 2), real_number(max_memory, "max_memory", 0, np.inf)
 
 
 class _View:
@@ -221,8 +228,7 @@ class _View:
     ):
         self._settings, self._runs, self._directory, self._cache = settings, runs, directory, cache
         self._data = few_shot(data, settings.shots, settings.seed)
-        self._rows, self._show = rows, show_progress
-        self._memory = real_number(max_memory, "max_memory", 0, np.inf)
+        self._rows, self._memory, self._show = rows, max_memory, show_progress
         self._config = {
             "settings": settings.as_dict(),
             "runs": {name: run.config["settings"]["learning_rate"] for name, run in runs.items()},
