@@ -1,4 +1,4 @@
-"""Every outcome of the three tests, on made-up reports: the start has 50 %, fine-tuning 80 % where nothing else is said."""
+"""Every outcome of the three tests, on made-up reports: the start has 50 %, fine-tuning 80 % unless said."""
 
 import pytest
 
