@@ -122,7 +122,8 @@ def test_kernels_are_those_of_the_start(view, rows):
     held = {kind: read_arrays(view.directory / f"kernel-{kind}.npz") for kind in view.report["kernels"]}
     np.testing.assert_allclose(held["sgd"]["test"], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     for kernels in held.values():
-        assert {name: kernel.shape for name, kernel in kernels.items()} == dict.fromkeys(("train", "validation", "test"), (12, 3, 12, 3))
+        shapes = {name: kernel.shape for name, kernel in kernels.items()}
+        assert shapes == dict.fromkeys(("train", "validation", "test"), (12, 3, 12, 3))
     flat = held["sgd"]["train"].reshape(36, 36)
     np.testing.assert_allclose(flat, flat.T, rtol=1e-9)
     largest = 2 * 12 / np.linalg.eigvalsh(flat).max()

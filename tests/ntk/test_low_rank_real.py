@@ -59,7 +59,7 @@ def test_the_mean_over_draws_is_the_proposition_s_number_times_the_kernel(of_ran
     factors = np.array([ntk.scalar_fit(kernel.finetune, whole.finetune)[0] for kernel in kernels])
     spread = factors.std(ddof=1) / DRAWS**0.5
     assert factors.mean() == pytest.approx(expected(rank), abs=4 * spread)
-    assert spread < 0.1 * expected(rank)
+    assert spread < 0.15 * expected(rank)  # so that the mean says something
 
 
 @pytest.mark.slow
