@@ -66,8 +66,8 @@ def claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult
     """
     if overwrite and directory.is_dir():
         for entry in directory.iterdir():
-            if entry.name == "ntk":
-                continue  # the kernel before fine-tuning, which has a configuration of its own
+            if entry.name in ("ntk", "kernel_view"):
+                continue  # what was measured of it has a configuration of its own
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     if is_finished(directory, config):
         return RunResult.load(directory)

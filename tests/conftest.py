@@ -1,6 +1,7 @@
 """What all tests share: a fixed seed, no progress bars, files in the official format, the real ones where named."""
 
 import json
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -69,6 +70,47 @@ def swept(tmp_path_factory):
     output = tmp_path_factory.mktemp("swept")
     options = {"seeds": (1, 2), "head_scales": (1.0, 10.0), "output_dir": output, **SWEPT}
     return output, sweep("demo", ["lp", "ft", "lp-lora"], **options).results
+
+
+VIEWED = {"backbone": "tiny", "seed": 13, "max_length": 48, "shots": 4, "epochs": 1, "rows": 12}
+VIEWED |= {"optimizers": ("sgd",), "learning_rates": {"sgd": 0.05}}
+
+
+class _Interrupting(logging.Handler):
+    """Presses Ctrl-C when a line is logged."""
+
+    def __init__(self, line):
+        super().__init__(logging.INFO)
+        self._line = line
+
+    def emit(self, record):
+        if record.getMessage() == self._line:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="session")
+def viewed(tmp_path_factory):
+    """A kernel view of the demo that was interrupted and went on.
+
+    The output directory; when each file was written, and the parts there were, at the interruption; and the view.
+    """
+    from lpft_keras.kernel_views import kernel_view
+    from tests.helpers import stamps
+
+    output = tmp_path_factory.mktemp("viewed")
+    log = logging.getLogger("lpft_keras.kernel_views.front")
+    handler, level = _Interrupting("kernel view: fixed features sgd"), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            kernel_view("demo", output_dir=output, **VIEWED)
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+    files = stamps(output)
+    parts = {path.stem: json.loads(path.read_text()) for path in output.rglob("parts-*/*.json")}
+    return output, files, parts, kernel_view("demo", output_dir=output, **VIEWED)
 
 
 @pytest.fixture

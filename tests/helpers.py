@@ -45,3 +45,8 @@ def small_data(rng, rows, classes=3):
     """Return rows whose label can be learnt: it depends on the second token."""
     tokens = small_tokens(rng, rows)
     return Encoded(tokens, (tokens.token_ids[:, 1] % classes).astype("int64"))
+
+
+def stamps(directory):
+    """Return when each file below a directory was written."""
+    return {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}

@@ -10,11 +10,13 @@ from lpft_keras.cli.parser import (
     add_output_arguments,
     add_prompt_arguments,
     add_task_arguments,
+    asked_methods,
     asked_task,
     own_task_arguments,
     split_options,
 )
 from lpft_keras.errors import InputError
+from lpft_keras.methods import METHODS, fine_tuning
 from lpft_keras.progress import silent_start
 
 
@@ -94,9 +96,20 @@ def _calls(parsed: argparse.Namespace):
     if parsed.optimizers:
         options["optimizers"] = parsed.optimizers
     task = asked_task(parsed, parsed.task)
-    for method in parsed.method or [None]:
+    for method in _methods(parsed):
         for seed in parsed.seed or [13]:
             yield partial(kernel_view, task, method, seed=seed, **options)
+
+
+def _methods(parsed: argparse.Namespace) -> list[str | None]:
+    """Return the methods asked for, all of which fine-tune; None stands for the one that suits the task."""
+    if not parsed.method:
+        return [None]
+    methods = asked_methods(parsed, [name for name in METHODS if fine_tuning(name)])
+    for method in methods:
+        if fine_tuning(method) is None:
+            raise InputError(f"method {method!r} has no fine-tuning stage that could behave like a kernel")
+    return [*methods]
 
 
 def _rates(given: list[str]) -> dict[str, float]:

@@ -122,7 +122,8 @@ def kernel_view(
     if unused:
         raise InputError(f"learning_rates names {unused[0]!r}, by which nothing is fine-tuned (optimizers)")
     method = method or ("ft" if prompt else "lp-ft")
-    _check(method, rows)
+    _check(method)
+    rows, max_memory = _checked_sizes(rows, max_memory)
 
     def chosen(optimizer: str) -> RunSettings:
         return RunSettings(
@@ -143,12 +144,15 @@ def kernel_view(
     first = next(iter(every.values()))
     check_backbone(first.backbone)
     data, cache = load_task(task, data_dir, first.limit), Path(output_dir) / "cache"
+    directory = chosen("adam").directory(output_dir) / "kernel_view"
+    view = _View(every, data, directory, cache, rows, max_memory, show_progress)
+    if known := view.known(overwrite):
+        return known
     runs = {
         name: perform(task, own, data, own.directory(output_dir), cache, show_progress=show_progress)
         for name, own in every.items()
     }
-    directory = chosen("adam").directory(output_dir) / "kernel_view"
-    return _View(first, data, runs, directory, cache, rows, max_memory, show_progress).taken(overwrite)
+    return view.taken(runs)
 
 
 def kernel_view_of(
@@ -180,29 +184,34 @@ def kernel_view_of(
     """
     result = RunResult.load(run_directory)
     settings = RunSettings(**result.config["settings"])
-    _check(settings.method, rows)
+    _check(settings.method)
+    rows, max_memory = _checked_sizes(rows, max_memory)
     if task is None and settings.task not in TASKS:
         raise InputError(
             f"{run_directory} is a run of a task of your own, {settings.task!r}; name it beside the run: a TOML file "
             "(--task), or a Task"
         )
     found = get_task(settings.task if task is None else task)
+    if found.name != settings.task:
+        raise InputError(f"{run_directory} is a run of task {settings.task!r}, not of {found.name!r}")
     data = load_task(found, data_dir, settings.limit)
     sums = few_shot(data, settings.shots, settings.seed).checksums()
     other = [name for name, checksum in result.config["data"].items() if sums.get(name) != checksum]
     if other:
         raise InputError(f"the {other[0]} rows are not those of the run in {run_directory}; give its own (--data-dir)")
     directory = Path(run_directory)
-    runs, cache = {settings.optimizer: result}, directory / "kernel_view" / "cache"
-    return _View(settings, data, runs, directory / "kernel_view", cache, rows, max_memory, show_progress).taken(
-        overwrite
-    )
+    own, cache = directory / "kernel_view", directory / "kernel_view" / "cache"
+    view = _View({settings.optimizer: settings}, data, own, cache, rows, max_memory, show_progress)
+    return view.known(overwrite) or view.taken({settings.optimizer: result})
 
 
-def _check(method: str, rows: int) -> None:
+def _check(method: str) -> None:
     if fine_tuning(method) is None:
         raise InputError(f"method {method!r} has no fine-tuning stage that could behave like a kernel")
-    whole_number(rows, "rows", 2)
+
+
+def _checked_sizes(rows: int, max_memory: float) -> tuple[int, float]:
+    return whole_number(rows, "rows", 2), real_number(max_memory, "max_memory", 0, np.inf)
 
 
 class _View:
@@ -210,22 +219,21 @@ class _View:
 
     def __init__(
         self,
-        settings: RunSettings,
+        every: Mapping[str, RunSettings],
         data: TaskData,
-        runs: Mapping[str, RunResult],
         directory: Path,
         cache: Path,
         rows: int,
         max_memory: float,
         show_progress: bool | None,
     ):
-        self._settings, self._runs, self._directory, self._cache = settings, runs, directory, cache
+        settings = next(iter(every.values()))
+        self._settings, self._directory, self._cache = settings, directory, cache
         self._data = few_shot(data, settings.shots, settings.seed)
-        self._rows, self._show = rows, show_progress
-        self._memory = real_number(max_memory, "max_memory", 0, np.inf)
+        self._rows, self._memory, self._show = rows, max_memory, show_progress
         self._config = {
             "settings": settings.as_dict(),
-            "runs": {name: run.config["settings"]["learning_rate"] for name, run in runs.items()},
+            "runs": {name: own.rates()[1] for name, own in every.items()},
             "rows": rows,
             "backend": keras.backend.backend(),
             "data": self._data.checksums(),
@@ -233,24 +241,30 @@ class _View:
         # What a killed report had measured of other settings is left alone.
         self._parts = directory / f"parts-{fingerprint([json.dumps(self._config, sort_keys=True)])[:12]}"
 
-    def taken(self, overwrite: bool) -> KernelView:
-        """Return the finished view that the directory holds, or take it."""
-        known = None if overwrite else read_json(self._directory / "kernel_view.json")
-        if known is not None:
-            if known["config"] != self._config:
-                what = differences(known["config"], self._config)
-                raise InputError(
-                    f"{self._directory} holds a kernel view of other settings ({what}); overwrite it (--overwrite) or "
-                    "move it"
-                )
-            log.info("reused the kernel view in %s", self._directory)
-            return KernelView(self._directory, known["report"])
+    def known(self, overwrite: bool) -> KernelView | None:
+        """Return the finished view that the directory holds, None where there is none or it shall be taken anew."""
+        path = self._directory / "kernel_view.json"
         if overwrite:
+            path.unlink(missing_ok=True)
             shutil.rmtree(self._parts, ignore_errors=True)
+        found = read_json(path)
+        if found is None:
+            return None
+        if found["config"] != self._config:
+            what = differences(found["config"], self._config)
+            raise InputError(
+                f"{self._directory} holds a kernel view of other settings ({what}); overwrite it (--overwrite) or "
+                "move it"
+            )
+        log.info("reused the kernel view in %s", self._directory)
+        return KernelView(self._directory, found["report"])
+
+    def taken(self, runs: Mapping[str, RunResult]) -> KernelView:
+        """Take the view of runs that are done."""
         begun = time.monotonic()
         with global_state_kept():
             start = start_of(self._settings, self._data, self._cache, self._show)
-            report = self._report(start)
+            report = self._report(start, runs)
         report |= {"seconds": round(time.monotonic() - begun, 3), "directory": str(self._directory)}
         write_json(self._directory / "environment.json", environment(self._data.checksums(), start.source))
         text = as_markdown(report).encode()
@@ -281,7 +295,7 @@ class _View:
         """Return the split that tests; a task without test rows is tested on its validation rows."""
         return "test" if "test" in start.tokens else "validation"
 
-    def _report(self, start: Start) -> dict[str, Any]:
+    def _report(self, start: Start, runs: Mapping[str, RunResult]) -> dict[str, Any]:
         settings, (splits, indices) = self._settings, self._splits(start)
         tested, norm = self._tested(start), head_norm(get_head(start.classifier)[0])
         tuned = {
@@ -290,7 +304,7 @@ class _View:
                 "learning_rate": run.config["settings"]["learning_rate"],
                 "directory": str(run.directory),
             }
-            for name, run in self._runs.items()
+            for name, run in runs.items()
         }
         report: dict[str, Any] = {
             "task": settings.task,
@@ -309,7 +323,7 @@ class _View:
             "linear": {},
             "fixed_features": {},
         }
-        for name, run in self._runs.items():
+        for name, run in runs.items():
             weights = run.model().get_weights()
             linear = partial(measures.linear_model, start.classifier, weights, splits, tuned[name]["accuracy"])
             some, few = splits["train"].head(_SOME), splits["test"].head(_FEW)
@@ -321,7 +335,7 @@ class _View:
         report["first_step"] = self._kept("first-step", partial(steps, [rate, rate / 10, rate / 100]))
         report["theory"] = self._kept("theory", partial(self._theory, start, splits["train"]))
         report["verdict"] = {
-            name: (verdict := judged(report, name)) | {"words": in_words(verdict, report, name)} for name in self._runs
+            name: (verdict := judged(report, name)) | {"words": in_words(verdict, report, name)} for name in runs
         }
         return report
 

@@ -89,7 +89,8 @@ def _steps(report: Mapping[str, Any]) -> Sheet:
     shares = step["shares"]
     note = (
         "Relative error of Proposition 1 for one full-batch step; what it leaves out is of second order, so a tenth of "
-        f"the step has a tenth of the error. Of the change of the logits, ||P part|| is {shares['pretrain']:.3g} and "
+        "the step has a tenth of the error, until the change is so small (a small head's, of features) that float32 "
+        f"rounds it off. Of the change of the logits, ||P part|| is {shares['pretrain']:.3g} and "
         f"||F part|| {shares['finetune']:.3g} of the whole."
     )
     return Sheet("One step, predicted and taken", ("learning rate", "error of logits", "of features"), rows, note)

@@ -12,16 +12,22 @@ from lpft_keras import ntk
 from lpft_keras.models.backbones import load_backbone
 from lpft_keras.models.classifier import build_classifier
 from lpft_keras.models.encoding import encode
+from lpft_keras.ntk.computation import KINDS
 from lpft_keras.tasks import get_task, load_task
 from lpft_keras.training.batches import model_inputs
 
 ROWS, LENGTH, CLASSES = 5, 128, 3
 
 
-def by_torch(directory, tokens, mask, head):
-    """Return P and F by float64 vector-Jacobian products of one logit after the other (`torch.func`)."""
+def by_torch(directory, tokens, mask, head, way):
+    """Return P and F of each kind by float64 products of `torch.func`, one logit after the other, and a change.
+
+    The change is that of the features to first order, the parameters named in `way` moved by what it says.
+    """
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     model = transformers.AutoModel.from_pretrained(directory, add_pooling_layer=False).double().eval()
+    # The exact attention, which alone has a forward derivative.
+    model.set_attn_implementation("eager")
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     model.requires_grad_(False)
     inputs = {"input_ids": torch.from_numpy(tokens.token_ids), "attention_mask": torch.from_numpy(mask)}
@@ -33,20 +39,37 @@ def by_torch(directory, tokens, mask, head):
 
     mask = inputs["attention_mask"].double()
     weights = (mask / mask.sum(1, keepdim=True))[..., None]
+    tangents = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    tangents |= {name: torch.from_numpy(array).double() for name, array in way.items()}
+    _, change = torch.func.jvp(features, (parameters,), (tangents,))
     phi, pull = torch.func.vjp(features, parameters)
     head = torch.from_numpy(head).double()
-    kernel = torch.zeros(len(phi), CLASSES, len(phi), CLASSES, dtype=torch.float64)
     rows = []
     for i in range(len(phi)):
         for c in range(CLASSES):
             cotangent = torch.zeros_like(phi)
             cotangent[i] = head[:, c]
             rows.append(pull(cotangent)[0])
+    # What is zero in theory, as a key's bias is, is some 1e-17 here.
+    zero = torch.stack([1e-12 * max(part.abs().max() for part in row.values()) for row in rows])[:, None]
+    finetune = {kind: torch.zeros(len(rows), len(rows), dtype=torch.float64) for kind in KINDS}
     for name in parameters:
-        flat = torch.stack([row.pop(name).flatten() for row in rows])
-        kernel += (flat @ flat.T).reshape(kernel.shape)
-    identity = torch.eye(CLASSES, dtype=torch.float64)
-    return torch.einsum("nm,cd->ncmd", phi @ phi.T + 1, identity).numpy(), kernel.numpy()
+        plain = torch.stack([row.pop(name).flatten() for row in rows])
+        signs = torch.where(plain.abs() < zero, 0.0, plain.sign())
+        for kind, sides in KINDS.items():
+            left, right = (signs if signed else plain for signed in sides)
+            finetune[kind] += left @ right.T
+    identity, shape = torch.eye(CLASSES, dtype=torch.float64), (len(phi), CLASSES) * 2
+    kernels = {}
+    for kind, sides in KINDS.items():
+        left, right = (phi.sign() if signed else phi for signed in sides)
+        pretrain = torch.einsum("nm,cd->ncmd", left @ right.T + 1, identity)
+        kernels[kind] = pretrain.numpy(), finetune[kind].reshape(shape).numpy()
+    return kernels, phi.numpy(), change.numpy()
+
+
+def difference(ours, theirs):
+    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
 @pytest.mark.real_data
@@ -67,8 +90,56 @@ def test_minilm_on_rows_of_cb(real_data):
     if keras.backend.backend() == "tensorflow":
         tolerance["float64"] = 1e-12
     directory = next(Path(found.submodule_search_locations[0]).rglob("config.json")).parent
-    pretrain, finetune = by_torch(directory, tokens, x["padding_mask"], ops.convert_to_numpy(head.kernel))
+    kernel, bias = (ops.convert_to_numpy(variable).astype("float64") for variable in (head.kernel, head.bias))
+    kernels, phi, change = by_torch(directory, tokens, x["padding_mask"], kernel, way_in_torch(classifier))
     for dtype, bound in tolerance.items():
         ours = ntk.empirical_ntk(classifier, x, dtype=dtype)
-        assert np.linalg.norm(ours.pretrain - pretrain) < bound * np.linalg.norm(pretrain)
-        assert np.linalg.norm(ours.finetune - finetune) < bound * np.linalg.norm(finetune)
+        for part, theirs in zip((ours.pretrain, ours.finetune), kernels["sgd"], strict=True):
+            assert difference(part, theirs) < bound
+    for kind in ("signgd", "asymmetric-signgd"):
+        ours = ntk.empirical_ntk(classifier, x, kind=kind)
+        for part, theirs in zip((ours.pretrain, ours.finetune), kernels[kind], strict=True):
+            assert difference(part, theirs) < 1e-4
+    linear = ntk.linearize(classifier, moved(classifier), x).predict(x, verbose=0)
+    home = phi @ kernel + bias
+    # The head's kernel moves too: half of itself more.
+    assert np.linalg.norm(change @ kernel) > 1e-2 * np.linalg.norm(home)
+    assert difference(linear - home, (change + phi / 2) @ kernel) < 1e-4
+
+
+# What moves, by its name in Keras and in PyTorch, and whether it is transposed there.
+_MOVED = {
+    "token_embedding/embeddings": ("embeddings.word_embeddings.weight", False),
+    "transformer_layer_0/feedforward_intermediate_dense/kernel": ("encoder.layer.0.intermediate.dense.weight", True),
+    "transformer_layer_3/feedforward_output_dense/bias": ("encoder.layer.3.output.dense.bias", False),
+    "transformer_layer_5/feedforward_output_dense/kernel": ("encoder.layer.5.output.dense.weight", True),
+}
+
+
+def steps(classifier):
+    """Return how far each of `_MOVED` goes, float32, by its ending in Keras; a tenth of its size."""
+    rng = np.random.default_rng(4)
+    found = {}
+    for ending in _MOVED:
+        (variable,) = [v for v in classifier.weights if v.path.endswith(ending)]
+        size = float(ops.std(variable))
+        found[ending] = (size / 10 * rng.normal(size=variable.shape)).astype("float32")
+    return found
+
+
+def way_in_torch(classifier):
+    return {
+        _MOVED[ending][0]: np.ascontiguousarray(step.T if _MOVED[ending][1] else step)
+        for ending, step in steps(classifier).items()
+    }
+
+
+def moved(classifier):
+    """Return the weights at the end of the way, the head's kernel half as large again."""
+    found = steps(classifier)
+    weights = []
+    for variable, weight in zip(classifier.weights, classifier.get_weights(), strict=True):
+        step = [array for ending, array in found.items() if variable.path.endswith(ending)]
+        half = variable is classifier.get_layer("head").kernel
+        weights.append(weight + step[0] if step else 1.5 * weight if half else weight)
+    return weights
