@@ -55,8 +55,8 @@ def ours(size: Size, lengths: str):
     if size.test_rows:
         test = token_rows(size, size.test_rows + 1, lengths)
         test = {name: array[1:] for name, array in test.items()}
-        return lambda: train_test_ntk(classifier, x, test, show_progress=True), 1
-    return lambda: empirical_ntk(classifier, x), 1
+        return lambda: train_test_ntk(classifier, x, test, max_memory=size.max_memory), 1
+    return lambda: empirical_ntk(classifier, x, max_memory=size.max_memory), 1
 
 
 def original(size: Size, lengths: str):

@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Size:
-    """Of a RoBERTa, of its rows, and how many logits there are."""
+    """Of a RoBERTa, of its rows, how many logits there are, and bytes that a kernel may take."""
 
     layers: int
     width: int
@@ -18,12 +18,13 @@ class Size:
     test_rows: int = 0
     tokens: int = 128
     classes: int = 2
+    max_memory: float = 8e9
 
 
 SIZES = {
     "small": Size(4, 128, 512, 4, 5000, rows=32, tokens=64),
     "minilm": Size(6, 384, 1536, 12, 30522, rows=16),
-    "base": Size(12, 768, 3072, 12, 50265, rows=250, test_rows=250),
+    "base": Size(12, 768, 3072, 12, 50265, rows=250, test_rows=250, max_memory=16e9),  # all rows at once
 }
 
 
