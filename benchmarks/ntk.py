@@ -4,14 +4,17 @@
     python benchmarks/ntk.py --lengths real --sides ours            # padded rows, of RTE's lengths
     python benchmarks/ntk.py --size small --sides ours neural-tangents --neural-tangents-python ENV/bin/python
     python benchmarks/ntk.py --size base --sides ours --cores 0 1   # RoBERTa-base, 250 + 250 rows
+    python benchmarks/ntk.py --size base --rows 16 --device gpu     # all sides on 16 of them, on a GPU
 
 Weights are random, ids as frequent as words are. `original` is the strategy of the paper's code: the Jacobian of all d
 features of one example, by d backward passes for each block of parameters (of word embeddings, a tenth of them), and
-its product with the head; it is timed on one example of `transformers`' model and multiplied by their number.
+its product with the head; it is timed on one example of `transformers`' model, of RoBERTa-base's size for every
+eighth feature, and multiplied by their number.
 `tutorial` is PyTorch's tutorial on NTKs: `vmap(jacrev)` of the logits by all parameters, then contraction. `jacrev` is
 the same in JAX, compiled. `neural-tangents` needs an environment of its own (jax 0.4.30, tf2jax 0.3.6, tensorflow
 2.17); its three ways are timed. All but the original are timed after one call that compiles; MB grown is the peak
-while all this runs over what the process held before.
+while all this runs over what the process held before; of a GPU, what the framework's tensors take at most. There
+float32 products are kept from being TensorFloat-32's.
 """
 
 import argparse
@@ -22,42 +25,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
-
-
-@dataclass(frozen=True)
-class Size:
-    """Of a RoBERTa, of its rows, and how many logits there are."""
-
-    layers: int
-    width: int
-    inner: int
-    heads: int
-    words: int
-    rows: int
-    test_rows: int = 0
-    tokens: int = 128
-    classes: int = 2
-
-
-SIZES = {
-    "small": Size(4, 128, 512, 4, 5000, rows=32, tokens=64),
-    "minilm": Size(6, 384, 1536, 12, 30522, rows=16),
-    "base": Size(12, 768, 3072, 12, 50265, rows=250, test_rows=250),
-}
-
-
-def token_rows(size: Size, rows: int, lengths: str) -> dict[str, np.ndarray]:
-    """Return token arrays of full length, or of lengths like RTE's (66 of 128 on average)."""
-    rng = np.random.default_rng(rows)
-    ids = rng.zipf(1.2, (rows, size.tokens)) % (size.words - 10) + 5
-    long = np.full(rows, size.tokens)
-    real = long if lengths == "full" else rng.gamma(4, 66 / 4, rows).clip(16, size.tokens).astype(int)
-    mask = np.arange(size.tokens) < real[:, None]
-    return {"token_ids": ids.astype("int32"), "padding_mask": mask.astype("int32")}
-
+from gpu import describe, environment, peak_mb, set_precision
+from random_roberta import SIZES, Size, token_rows, transformers_model
 
 Side = Callable[[Size, str], tuple[Callable[[], object], float]]
 """Makes a function that computes the kernel once, and says by how much its time is to be multiplied."""
@@ -83,33 +55,20 @@ def ours(size: Size, lengths: str):
     if size.test_rows:
         test = token_rows(size, size.test_rows + 1, lengths)
         test = {name: array[1:] for name, array in test.items()}
-        return lambda: train_test_ntk(classifier, x, test, show_progress=True), 1
-    return lambda: empirical_ntk(classifier, x), 1
-
-
-def _transformers_model(size: Size):
-    import transformers
-
-    config = transformers.RobertaConfig(
-        vocab_size=size.words,
-        max_position_embeddings=size.tokens + 2,
-        num_hidden_layers=size.layers,
-        hidden_size=size.width,
-        intermediate_size=size.inner,
-        num_attention_heads=size.heads,
-        attn_implementation="eager",
-    )
-    return transformers.RobertaModel(config, add_pooling_layer=False).eval()
+        return lambda: train_test_ntk(classifier, x, test, max_memory=size.max_memory), 1
+    return lambda: empirical_ntk(classifier, x, max_memory=size.max_memory), 1
 
 
 def original(size: Size, lengths: str):
     import torch
 
-    model = _transformers_model(size)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = transformers_model(size, "eager").to(device)
     x = token_rows(size, size.rows, lengths)
-    ids, mask = (torch.from_numpy(x[name][:1]).long() for name in ("token_ids", "padding_mask"))
-    head = torch.randn(size.width, size.classes)
-    sample = torch.randperm(size.width)[: size.width // 10]
+    ids, mask = (torch.from_numpy(x[name][:1]).long().to(device) for name in ("token_ids", "padding_mask"))
+    head = torch.randn(size.width, size.classes, device=device)
+    every = 8 if size.width > 400 else 1
+    sample = torch.randperm(size.width)[: size.width // 10 : every]
     blocks: dict[str, list] = {}
     for name, parameter in model.named_parameters():
         layer = ".".join(name.split(".")[:3]) if name.startswith("encoder") else "embeddings"
@@ -121,26 +80,28 @@ def original(size: Size, lengths: str):
         features = model(input_ids=ids, attention_mask=mask).last_hidden_state[0, 0]
         kernel = 0.0
         for name, parameters in blocks.items():
-            units = sample if name.endswith("word") else torch.arange(size.width)
+            units = sample if name.endswith("word") else torch.arange(0, size.width, every)
             gradients = [torch.autograd.grad(features[h], parameters, retain_graph=True) for h in units]
             for k in range(len(parameters)):
                 rows = head[units].T @ torch.stack([gradient[k].flatten() for gradient in gradients])
                 kernel = kernel + rows @ rows.T
-        return kernel
+        return kernel.cpu()
 
-    return once, size.rows
+    return once, size.rows * every
 
 
 def tutorial(size: Size, lengths: str):
     import torch
     from torch.func import functional_call, jacrev, vmap
 
-    model = _transformers_model(size)
-    x = {name: torch.from_numpy(array).long() for name, array in token_rows(size, size.rows, lengths).items()}
-    head = torch.randn(size.width, size.classes)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = transformers_model(size, "eager").to(device)
+    rows = token_rows(size, size.rows, lengths)
+    x = {name: torch.from_numpy(array).long().to(device) for name, array in rows.items()}
+    head = torch.randn(size.width, size.classes, device=device)
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
 
-    positions = torch.arange(size.tokens)[None] + 2
+    positions = torch.arange(size.tokens, device=device)[None] + 2
 
     def logits(parameters, ids, mask):
         # Given whole, since `transformers` makes masks and positions by code that vmap can't follow.
@@ -150,7 +111,7 @@ def tutorial(size: Size, lengths: str):
 
     def once():
         jacobians = vmap(jacrev(logits), (None, 0, 0))(parameters, x["token_ids"], x["padding_mask"])
-        return sum(torch.einsum("icp,jdp->icjd", j.flatten(2), j.flatten(2)) for j in jacobians.values())
+        return sum(torch.einsum("icp,jdp->icjd", j.flatten(2), j.flatten(2)) for j in jacobians.values()).cpu()
 
     return once, 1
 
@@ -260,20 +221,24 @@ def memory(name: str) -> float:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith(name))
 
 
-def measure(side: Side, size: Size, lengths: str, repeats: int, warm: bool) -> dict:
-    once, factor = side(size, lengths)
+def measure(name: str, size: Size, options: argparse.Namespace) -> dict:
+    backend, side = SIDES[name]
+    set_precision(backend, "float32")
+    once, factor = side(size, options.lengths)
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts anew
     before = memory("VmRSS")
-    if warm:
+    if not (options.cold or name == "original"):
         once()
     times = []
-    for _ in range(repeats):
+    for _ in range(options.repeats):
         start = time.perf_counter()
         once()
         times.append(time.perf_counter() - start)
     peak = memory("VmHWM")
-    return {"seconds": statistics.median(times) * factor, "times": times, "grown_mb": peak - before, "mb": peak}
+    on_gpu = {"gpu_mb": peak_mb(backend)} if options.device == "gpu" else {}
+    seconds = statistics.median(times) * factor
+    return {"seconds": seconds, "times": times, "grown_mb": peak - before, "mb": peak, **on_gpu}
 
 
 def main() -> None:
@@ -283,34 +248,48 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", default=["original", "tutorial", "jacrev", "ours"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cold", action="store_true", help="time the first call, which compiles")
-    parser.add_argument("--cores", type=int, nargs="+", default=[1])
+    parser.add_argument("--rows", type=int, help="take so many rows, and their kernel with themselves")
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
+    parser.add_argument("--cores", type=int, nargs="+", help="those to take; all for a GPU, else one")
     parser.add_argument("--neural-tangents-python", default=sys.executable)
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parsed = parser.parse_args()
-    size = SIZES[parsed.size]
-    if parsed.one:
-        warm = not (parsed.cold or parsed.one == "original")
-        print(json.dumps(measure(SIDES[parsed.one][1], size, parsed.lengths, parsed.repeats, warm)))
-        return
-    os.sched_setaffinity(0, parsed.cores)
+    options = parser.parse_args()
+    size = SIZES[options.size]
+    if options.rows:
+        size = replace(size, rows=options.rows, test_rows=0)
+    if options.one:
+        print(json.dumps(measure(options.one, size, options)))
+    else:
+        compare(size, options)
+
+
+def compare(size: Size, options: argparse.Namespace) -> None:
+    """Print the table."""
+    cores = options.cores or (sorted(os.sched_getaffinity(0)) if options.device == "gpu" else [1])
+    os.sched_setaffinity(0, cores)
     names = [
         name
-        for wanted in parsed.sides
+        for wanted in options.sides
         for name in SIDES
         if name == wanted or name.startswith((f"{wanted}-", f"{wanted} "))
     ]
-    print(f"{parsed.size}, {parsed.lengths} length, cores {parsed.cores}: {size}")
-    print("| side | seconds | MB grown | MB in all | times as fast as the first |\n|---|---:|---:|---:|---:|")
+    gpu = options.device == "gpu"
+    print(f"{options.size}, {options.lengths} length, cores {cores}: {size}{f', {describe()}' if gpu else ''}")
+    print(f"| side | seconds | MB grown | MB in all | {'MB on the GPU | ' * gpu}times as fast as the first |")
+    print(f"|---|---:|---:|---:|{'---:|' * gpu}---:|")
     first = None
     for name in names:
-        python = parsed.neural_tangents_python if name.startswith("neural") else sys.executable
-        repeats = 1 if name == "original" else parsed.repeats
-        arguments = ["--one", name, "--size", parsed.size, "--lengths", parsed.lengths, "--repeats", str(repeats)]
-        threads = str(len(parsed.cores))
+        python = options.neural_tangents_python if name.startswith("neural") else sys.executable
+        repeats = 1 if name == "original" else options.repeats
+        arguments = ["--one", name, "--repeats", str(repeats)]
+        for kept in ("size", "lengths", "device", "rows"):
+            if getattr(options, kept) is not None:
+                arguments += [f"--{kept}", str(getattr(options, kept))]
+        threads = str(len(cores))
         settings = {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(
-            [python, __file__, *arguments, *(["--cold"] if parsed.cold else [])],
-            env={**os.environ, **settings, "KERAS_BACKEND": SIDES[name][0]},
+            [python, __file__, *arguments, *(["--cold"] if options.cold else [])],
+            env={**os.environ, **environment(options.device), **settings, "KERAS_BACKEND": SIDES[name][0]},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -319,13 +298,9 @@ def main() -> None:
             continue
         found = json.loads(done.stdout.splitlines()[-1])
         first = first or found["seconds"]
-        row = (
-            f"{found['seconds']:.2f}",
-            f"{found['grown_mb']:.0f}",
-            f"{found['mb']:.0f}",
-            f"{first / found['seconds']:.1f}",
-        )
-        print(f"| {name} | {' | '.join(row)} |", flush=True)
+        row = [f"{found['seconds']:.2f}", f"{found['grown_mb']:.0f}", f"{found['mb']:.0f}"]
+        row += [f"{found['gpu_mb']:.0f}"] if gpu else []
+        print(f"| {name} | {' | '.join(row)} | {first / found['seconds']:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

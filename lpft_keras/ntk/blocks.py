@@ -4,7 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
+
+from lpft_keras.ntk.on_gpu import host, namespace
 
 # Numbers in the buffer that gradients are formed in, before they are multiplied: 256 MB of float32.
 BUFFER = 1 << 26
@@ -26,7 +29,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Products:
-    """Gradients sum_t inputs[t] deltas[t]^T of a product's kernel.
+    """Gradients sum_t inputs[t] deltas[t]^T of a product's kernel; tensors where they stay on a GPU.
 
     Attributes:
         inputs: [examples, tokens, d].
@@ -53,9 +56,10 @@ class Lookups:
 Block = Rows | Products | Lookups
 
 
-def sums(terms: np.ndarray) -> Rows:
-    """Return gradients that are sums over tokens of `terms`, [examples, classes, tokens, ...]."""
-    return Rows(terms.sum(2), 100 * np.finfo(terms.dtype).eps * np.abs(terms).sum(2))
+def sums(terms: Any) -> Rows:
+    """Return gradients that are sums over tokens of `terms`, [examples, classes, tokens, ...], on their device."""
+    least = 100 * float(np.finfo(keras.backend.standardize_dtype(terms.dtype)).eps)
+    return Rows(host(terms.sum(2)), host(least * abs(terms).sum(2)))
 
 
 def without_noise(part: Rows) -> Rows:
@@ -122,8 +126,9 @@ def summed(parts: Sequence[Lookups]) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def active(part: Products) -> Products:
     """Leave out tokens at which no gradient comes back, which is all but one in the top layer of a classifier."""
-    alive = np.flatnonzero((part.deltas != 0).any(axis=(0, 1, 3)))
+    of = namespace(part.deltas)
+    alive = np.flatnonzero(host(of.any(part.deltas != 0, axis=(0, 1, 3))))
     if len(alive) == part.deltas.shape[2]:
         return part
     alive = alive if len(alive) else np.array([0])
-    return Products(np.ascontiguousarray(part.inputs[:, alive]), np.ascontiguousarray(part.deltas[:, :, alive]))
+    return Products(of.take(part.inputs, alive, axis=1), of.take(part.deltas, alive, axis=2))

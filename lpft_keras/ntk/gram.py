@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lpft_keras.ntk.blocks import BUFFER, Block, Lookups, Products, Rows, active, formed, summed, without_noise
+from lpft_keras.ntk.on_gpu import host, product_gram
 
 # Columns of a product that is taken in float32 before it is added in float64.
 _PIECE = 1 << 16
@@ -55,8 +56,8 @@ def gram(parts: Sequence[Block], columns: int, square: bool = True, factors: Fac
     Products are taken in float32, in pieces that are added in float64.
 
     Args:
-        parts: Blocks of one variable, NumPy arrays; each holds some examples, in order, whose numbers of tokens may
-            differ.
+        parts: Blocks of one variable; each holds some examples, in order, whose numbers of tokens may differ. Those of
+            products may be tensors where factors are as they are.
         columns: How many examples, from the first on, the others are multiplied with.
         square: Whether the products of those examples among themselves are wanted too.
         factors: What gradients become before.
@@ -75,9 +76,11 @@ def gram(parts: Sequence[Block], columns: int, square: bool = True, factors: Fac
     if lookups:
         return _lookups(lookups, columns, factors)
     if products:
+        if not factors.signed and _better_unformed(products, columns):
+            return _unformed(products, columns, factors)
+        if not isinstance(products[0].deltas, np.ndarray):
+            return product_gram([part.inputs for part in products], [part.deltas for part in products], columns)
         if not factors.signed:
-            if _better_unformed(products, columns):
-                return _unformed(products, columns, factors)
             products = [Products(*(_rounded(a, factors.bits) for a in (p.inputs, p.deltas))) for p in products]
         pieces = formed(products)
     else:
@@ -125,8 +128,8 @@ def _better_unformed(parts: Sequence[Products], columns: int) -> bool:
 def _unformed(parts: Sequence[Products], columns: int, factors: Factors) -> np.ndarray:
     """Return the inner products by <sum_t a_t d_t^T, sum_s b_s g_s^T> = sum_ts <a_t, b_s> <d_t, g_s>."""
     tokens = max(part.inputs.shape[1] for part in parts)
-    inputs = _rounded(np.concatenate([_padded(part.inputs, 1, tokens) for part in parts]), factors.bits)
-    deltas = _rounded(np.concatenate([_padded(part.deltas, 2, tokens) for part in parts]), factors.bits)
+    inputs = _rounded(np.concatenate([_padded(host(part.inputs), 1, tokens) for part in parts]), factors.bits)
+    deltas = _rounded(np.concatenate([_padded(host(part.deltas), 2, tokens) for part in parts]), factors.bits)
     n, classes, _, e = deltas.shape
     of_inputs = inputs.reshape(n * tokens, -1) @ inputs[:columns].reshape(columns * tokens, -1).T
     of_deltas = deltas.reshape(-1, e) @ deltas[:columns].reshape(-1, e).T

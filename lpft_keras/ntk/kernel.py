@@ -60,7 +60,8 @@ def empirical_ntk(
             reads (4 T d a layer of a Transformer) and, of one segment, what goes into its layers and C times what comes
             back (4 T (9 d + 9 C d) for a layer with a feed-forward part of 4 d). Where not all fit, the kernel is
             computed in tiles, and examples are differentiated once for each tile they are in. Beside it: the model,
-            some 0.5 GB of buffers, and the kernel itself, 8 N1 N2 C^2. Each worker takes as much.
+            some 0.5 GB of buffers, and the kernel itself, 8 N1 N2 C^2. Each worker takes as much. On a GPU, PyTorch and
+            JAX hold the one segment's part there, with some 3 GB of buffers.
         directory: Where finished pieces are kept, so that a killed computation goes on, and several processes share
             one; None keeps nothing.
         workers: Processes that share the work, or the device of each, as Keras names it: `["gpu:0", "gpu:1"]`.

@@ -151,6 +151,11 @@ class Chain:
         """Return what one variable's gradients come to."""
         return gram(parts, len(tile.columns), tile.square, self.factors)
 
+    @property
+    def _takes_tensors(self) -> bool:
+        """Whether products may be taken on a GPU: not of signs or rounded numbers."""
+        return self.factors == PLAIN
+
     def _pull_back(self, segment: Segment, bunch: Bunch) -> Iterator[tuple[int, Block]]:
         """Yield the gradients of a segment's chosen variables by id, and leave the cotangents for the segment below."""
         cotangents, lower = bunch.cotangents, []
@@ -162,6 +167,8 @@ class Chain:
             ]
             below = ops.convert_to_tensor(bunch.values[segment.below][rows]) if segment.below is not None else None
             pulled = self.problem.jacobian.pull_back(segment, below, sides, np.ascontiguousarray(cotangents[rows]))
+            if not self._takes_tensors:
+                pulled = pulled.on_host()
             yield from _blocks(segment, pulled, count)
             if pulled.below is not None:
                 lower.append(pulled.below[:count])

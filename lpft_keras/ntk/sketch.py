@@ -37,6 +37,11 @@ class SketchChain(Chain):
         signs = rng.integers(0, 2, size, dtype=np.int8).astype("float32") * 2 - 1
         return _sketched(parts, buckets, signs, self.dimension)
 
+    @property
+    def _takes_tensors(self) -> bool:
+        """See the base class: none are taken."""
+        return False
+
     def _finished(self, groups: Groups, features: np.ndarray, order: np.ndarray, columns: int) -> Groups:
         """See the base class: features and projected gradients in the tile's order."""
         return {"features": features, **{name: part[order] for name, part in groups.items()}}

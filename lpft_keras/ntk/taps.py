@@ -16,6 +16,7 @@ from keras import ops
 
 from lpft_keras.ntk.blocks import Block, Lookups, Products, sums
 from lpft_keras.ntk.calls import replaced_calls
+from lpft_keras.ntk.on_gpu import host, namespace
 
 Adjust = Callable[[int, Any], Any]
 
@@ -49,11 +50,11 @@ class Tap:
         """Return a `call` for the layer that passes (seen, output) to `note` and goes on with what that returns."""
         raise NotImplementedError
 
-    def blocks(self, seen: Sequence[np.ndarray], deltas: Sequence[np.ndarray]) -> list[tuple[keras.Variable, Block]]:
+    def blocks(self, seen: Sequence[Any], deltas: Sequence[Any]) -> list[tuple[keras.Variable, Block]]:
         """Return the gradient of each covered variable.
 
         Args:
-            seen: What went in, [examples, ...], one a call.
+            seen: What went in, [examples, ...], one a call: arrays, or tensors of PyTorch or JAX.
             deltas: The gradients that came back, [examples, classes, ...], one a call.
 
         Returns:
@@ -125,17 +126,18 @@ def _letters(layer: keras.layers.Layer) -> Letters | None:
     return Letters(entry[1:], exit_[1:], tokens, inner, outer) if plain else None
 
 
-def _matrix(array: np.ndarray, letters: str, order: str, last: int, leading: int) -> np.ndarray:
+def _matrix(array: Any, letters: str, order: str, last: int, leading: int) -> Any:
     """Return an array as [*leading, tokens, features], its named axes brought into an order."""
     if not letters.startswith("."):
-        array = array.transpose([*range(leading), *(leading + letters.index(letter) for letter in order)])
+        axes = [*range(leading), *(leading + letters.index(letter) for letter in order)]
+        array = namespace(array).transpose(array, axes)
     features = int(np.prod(array.shape[len(array.shape) - last :]))
     return array.reshape(*array.shape[:leading], -1, features)
 
 
-def _joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
+def _joined(arrays: Sequence[Any], axis: int) -> Any:
     """Return the calls of one layer as one, their tokens side by side."""
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
+    return arrays[0] if len(arrays) == 1 else namespace(arrays[0]).concatenate(arrays, axis)
 
 
 class LookupTap(Tap):
@@ -160,7 +162,7 @@ class LookupTap(Tap):
         width = deltas[0].shape[-1]
         ids = _joined([x.reshape(x.shape[0], -1) for x in seen], 1)
         left = _joined([d.reshape(*d.shape[:2], -1, width) for d in deltas], 2)
-        return [(variable, Lookups(ids, left)) for variable in self.variables]
+        return [(variable, Lookups(host(ids), host(left))) for variable in self.variables]
 
 
 class NormTap(Tap):

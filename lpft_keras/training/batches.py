@@ -119,7 +119,8 @@ class EvaluationBatches(Batches):
         self.total = len(self.rows) // self._batch_size
 
     def __getitem__(self, index: int) -> tuple[Inputs]:
-        """Return batch `index`."""
+        """Return batch `index`; past the end, where JAX looks on a GPU while it computes the last, the last again."""
+        index = min(index, self.total - 1)
         rows = self.rows[index * self._batch_size : (index + 1) * self._batch_size]
         multiple = _XLA_MULTIPLE if uses_xla() else _MULTIPLE
         # Sorted by length, a batch's first row is its longest.

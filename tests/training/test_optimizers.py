@@ -143,7 +143,9 @@ def test_fine_tuning_takes_the_steps_of_the_whole_gradient(rng, name, rate, micr
             np.testing.assert_array_equal(found[41:], before[41:].astype("float32"))
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow gives a table's gradient in slices")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow gives a table's gradient in slices"
+)
 def test_adam_clips_by_the_norm_of_rows_that_are_summed():
     """Two look-ups of one row: their sum has the norm 6, the two as they come 4.2."""
     import tensorflow as tf

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 
+from lpft_keras.ntk.on_gpu import host
 from lpft_keras.ntk.segments import Segment
 
 
@@ -16,20 +17,30 @@ class Pulled(NamedTuple):
     Attributes:
         direct: Gradients of the segment's direct variables, [examples, classes, ...].
         taps: For each tapped call, which of the segment's taps it belongs to.
-        seen: What went into each tapped call, [examples, ...].
-        deltas: The gradient at the output of each tapped call, [examples, classes, ...].
+        seen: What went into each tapped call, [examples, ...]; tensors where a backend keeps them.
+        deltas: The gradient at the output of each tapped call, [examples, classes, ...]; likewise.
         below: The cotangent of the segment below, [examples, classes, ...]; None for the lowest.
     """
 
     direct: list[np.ndarray]
     taps: list[int]
-    seen: list[np.ndarray]
-    deltas: list[np.ndarray]
+    seen: list[Any]
+    deltas: list[Any]
     below: np.ndarray | None
+
+    def on_host(self) -> "Pulled":
+        """Return it in NumPy's arrays."""
+        return self._replace(seen=[host(x) for x in self.seen], deltas=[host(x) for x in self.deltas])
 
 
 class Jacobian(Protocol):
-    """Derivatives of segments by one backend. It keeps what it compiled for the next segment or call."""
+    """Derivatives of segments by one backend. It keeps what it compiled for the next segment or call.
+
+    Attributes:
+        keeps: Whether `pull_back` leaves what is to be multiplied where it was made, as tensors: so on a GPU.
+    """
+
+    keeps: bool
 
     def exact(self, dtype: str) -> AbstractContextManager[None]:
         """Keep the backend from computing in less than `dtype` while the context is entered, as GPUs like to."""

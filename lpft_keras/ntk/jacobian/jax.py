@@ -19,6 +19,7 @@ class JaxJacobian:
 
     def __init__(self):
         self._compiled: dict[Any, Any] = {}
+        self.keeps = jax.default_backend() == "gpu"
 
     def exact(self, dtype: str) -> AbstractContextManager[None]:
         """See `Jacobian.exact`."""
@@ -37,8 +38,10 @@ class JaxJacobian:
         """See `Jacobian.pull_back`."""
         function, order = self._get(("pull", segment.likeness), lambda: _pull(segment))
         direct, seen, deltas, lower = function(*segment.values(), below, sides, cotangents)
-        arrays = [[np.asarray(array) for array in part] for part in (direct, seen, deltas)]
-        return Pulled(arrays[0], list(order), arrays[1], arrays[2], None if lower is None else np.asarray(lower))
+        if not self.keeps:
+            seen, deltas = ([np.asarray(array) for array in part] for part in (seen, deltas))
+        direct = [np.asarray(array) for array in direct]
+        return Pulled(direct, list(order), seen, deltas, None if lower is None else np.asarray(lower))
 
     def gradient(self, segment: Segment, sides: list[Any], cotangents: np.ndarray) -> tuple[np.ndarray, list[Any]]:
         """See `Jacobian.gradient`."""

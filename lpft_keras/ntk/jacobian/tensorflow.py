@@ -37,6 +37,7 @@ class TensorFlowJacobian:
 
     def __init__(self):
         self._compiled: dict[Any, Any] = {}
+        self.keeps = False  # its tensors lack the methods of arrays
 
     @contextmanager
     def exact(self, dtype: str) -> Iterator[None]:

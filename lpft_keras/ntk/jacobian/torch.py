@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from keras import ops
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lpft_keras.ntk.jacobian import Pulled, one_by_one
@@ -15,6 +16,9 @@ from lpft_keras.torch_products import OneDnnProducts
 
 class TorchJacobian:
     """See `Jacobian`."""
+
+    def __init__(self):
+        self.keeps = ops.zeros(()).device.type == "cuda"
 
     @contextmanager
     def exact(self, dtype: str) -> Iterator[None]:
@@ -40,7 +44,7 @@ class TorchJacobian:
         direct = [value.requires_grad_() for value in direct]
 
         def pull(below, sides, cotangents):
-            return _pull(segment, direct, others, below, sides, cotangents)
+            return _pull(segment, direct, others, below, sides, cotangents, self.keeps and not direct)
 
         if direct:
             return one_by_one(pull, segment, below, sides, cotangents)
@@ -71,7 +75,7 @@ def _detached(segment: Segment) -> tuple[list[torch.Tensor], list[torch.Tensor]]
     return direct, others
 
 
-def _pull(segment: Segment, direct, others, below, sides, cotangents: np.ndarray) -> Pulled:
+def _pull(segment: Segment, direct, others, below, sides, cotangents: np.ndarray, keep: bool) -> Pulled:
     lower = [] if below is None else [below.detach().requires_grad_()]
 
     def listen(number, output):
@@ -89,13 +93,19 @@ def _pull(segment: Segment, direct, others, below, sides, cotangents: np.ndarray
     ]
     # A variable's gradient has no axis of examples: there is one.
     stacked = [
-        _host(torch.stack(parts)[None] if number < len(direct) else torch.stack(parts, 1))
+        torch.stack(parts)[None] if number < len(direct) else torch.stack(parts, 1)
         for number, parts in enumerate(zip(*by_class, strict=True))
     ]
     order = [segment.taps.index(record.tap) for record in records]
-    seen = [_host(record.seen) for record in records]
+    own = torch.Tensor.detach if keep else _host
     end = len(direct) + len(records)
-    return Pulled(stacked[: len(direct)], order, seen, stacked[len(direct) : end], stacked[end] if lower else None)
+    return Pulled(
+        [_host(tensor) for tensor in stacked[: len(direct)]],
+        order,
+        [own(record.seen) for record in records],
+        [own(tensor) for tensor in stacked[len(direct) : end]],
+        _host(stacked[end]) if lower else None,
+    )
 
 
 def _host(tensor: torch.Tensor) -> np.ndarray:
