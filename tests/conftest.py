@@ -98,7 +98,7 @@ def viewed(tmp_path_factory):
     from tests.helpers import stamps
 
     output = tmp_path_factory.mktemp("viewed")
-    log = logging.getLogger("lpft_keras.kernel_views.front")
+    log = logging.getLogger("lpft_keras.kernel_views.view")
     handler, level = _Interrupting("kernel view: fixed features sgd"), log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)

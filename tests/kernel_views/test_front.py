@@ -67,7 +67,7 @@ def test_a_finished_view_is_reused(viewed, caplog):
     output, *_, view = viewed
     before = stamps(output)
     caplog.set_level(logging.INFO, "lpft_keras")
-    for name in ("lpft_keras", "lpft_keras.kernel_views.front"):
+    for name in ("lpft_keras", "lpft_keras.kernel_views.view"):
         logging.getLogger(name).propagate = True
     again = kernel_view("demo", output_dir=output, **VIEWED)
     assert again.report == view.report

@@ -1,0 +1,225 @@
+"""One kernel view: measure what is missing, judge, write."""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from lpft_keras import ntk
+from lpft_keras.errors import InputError
+from lpft_keras.kernel_views import measures
+from lpft_keras.kernel_views.measures import Rows
+from lpft_keras.kernel_views.verdict import in_words, judged
+from lpft_keras.kernel_views.words import as_markdown
+from lpft_keras.methods import LinearProbe, get_method
+from lpft_keras.models.classifier import get_head
+from lpft_keras.randomness import global_state_kept
+from lpft_keras.representation import head_norm
+from lpft_keras.results import RunResult, environment
+from lpft_keras.run_directory import differences
+from lpft_keras.settings import RunSettings
+from lpft_keras.starting import Start, drawn_rows, inputs_of, start_of
+from lpft_keras.storage import fingerprint, read_json, write_arrays, write_atomically, write_json
+from lpft_keras.tasks import TaskData, few_shot
+from lpft_keras.training.forward import forward_function
+from lpft_keras.training.linear_probe import linear_probe
+
+log = logging.getLogger(__name__)
+
+KINDS = ("sgd", "signgd", "asymmetric-signgd")
+# Rows whose kernel, and whose gradients, are taken before and after fine-tuning, and those of the low-rank kernels.
+_SOME, _FEW, _FEWEST = 64, 16, 8
+
+
+@dataclass(frozen=True)
+class KernelView:
+    """A kernel view that was taken.
+
+    Attributes:
+        directory: Where its files are: `kernel_view.json`, `kernel_view.md`, and each kernel in `kernel-<kind>.npz`.
+        report: What `kernel_view.json` holds and `--json` prints.
+    """
+
+    directory: Path
+    report: dict[str, Any]
+
+
+class View:
+    """A kernel view of some runs that start alike."""
+
+    def __init__(
+        self,
+        every: Mapping[str, RunSettings],
+        data: TaskData,
+        directory: Path,
+        cache: Path,
+        rows: int,
+        max_memory: float,
+        show_progress: bool | None,
+    ):
+        settings = next(iter(every.values()))
+        self._settings, self._directory, self._cache = settings, directory, cache
+        self._data = few_shot(data, settings.shots, settings.seed)
+        self._rows, self._memory, self._show = rows, max_memory, show_progress
+        self._config = {
+            "settings": settings.as_dict(),
+            "runs": {name: own.rates()[1] for name, own in every.items()},
+            "rows": rows,
+            "backend": keras.backend.backend(),
+            "data": self._data.checksums(),
+        }
+        # What a killed report had measured of other settings is left alone.
+        self._parts = directory / f"parts-{fingerprint([json.dumps(self._config, sort_keys=True)])[:12]}"
+
+    def known(self, overwrite: bool) -> KernelView | None:
+        """Return the finished view that the directory holds, None where there is none or it shall be taken anew."""
+        path = self._directory / "kernel_view.json"
+        if overwrite:
+            path.unlink(missing_ok=True)
+            shutil.rmtree(self._parts, ignore_errors=True)
+        found = read_json(path)
+        if found is None:
+            return None
+        if found["config"] != self._config:
+            what = differences(found["config"], self._config)
+            raise InputError(
+                f"{self._directory} holds a kernel view of other settings ({what}); overwrite it (--overwrite) or "
+                "move it"
+            )
+        log.info("reused the kernel view in %s", self._directory)
+        return KernelView(self._directory, found["report"])
+
+    def taken(self, runs: Mapping[str, RunResult]) -> KernelView:
+        """Take the view of runs that are done."""
+        begun = time.monotonic()
+        with global_state_kept():
+            start = start_of(self._settings, self._data, self._cache, self._show)
+            report = self._report(start, runs)
+        report |= {"seconds": round(time.monotonic() - begun, 3), "directory": str(self._directory)}
+        write_json(self._directory / "environment.json", environment(self._data.checksums(), start.source))
+        text = as_markdown(report).encode()
+        write_atomically(self._directory / "kernel_view.md", lambda file: file.write(text))
+        write_json(self._directory / "kernel_view.json", {"config": self._config, "report": report})
+        shutil.rmtree(self._parts, ignore_errors=True)
+        return KernelView(self._directory, read_json(self._directory / "kernel_view.json")["report"])
+
+    def _kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return a part of the report, measured before or now."""
+        path = self._parts / f"{name}.json"
+        if read_json(path) is None:
+            log.info("kernel view: %s", name.replace("-", " "))
+            write_json(path, make())
+        return read_json(path)
+
+    def _splits(self, start: Start) -> tuple[dict[str, Rows], np.ndarray]:
+        """Return the rows that are looked at, and which of the test rows they are."""
+        forward, seed = forward_function(start.classifier), self._settings.seed
+        splits, indices = {}, np.arange(0)
+        for name, split in (("train", "train"), ("validation", "validation"), ("test", self._tested(start))):
+            indices = drawn_rows(len(start.tokens[split]), self._rows, seed)
+            part = start.tokens[split].take(indices)
+            splits[name] = Rows(inputs_of(part), part.labels, forward(part.tokens)[1])
+        return splits, indices
+
+    def _tested(self, start: Start) -> str:
+        """Return the split that tests; a task without test rows is tested on its validation rows."""
+        return "test" if "test" in start.tokens else "validation"
+
+    def _report(self, start: Start, runs: Mapping[str, RunResult]) -> dict[str, Any]:
+        settings, (splits, indices) = self._settings, self._splits(start)
+        tested, norm = self._tested(start), head_norm(get_head(start.classifier)[0])
+        tuned = {
+            name: {
+                "accuracy": measures.accuracy(run.predictions[tested]["logits"][indices], splits["test"].labels),
+                "learning_rate": run.config["settings"]["learning_rate"],
+                "directory": str(run.directory),
+            }
+            for name, run in runs.items()
+        }
+        report: dict[str, Any] = {
+            "task": settings.task,
+            "method": settings.method,
+            "backbone": settings.backbone,
+            "seed": settings.seed,
+            "prompt": settings.prompt,
+            "shots": settings.shots,
+            "rows": {"train": len(splits["train"]), "validation": len(splits["validation"]), tested: len(indices)},
+            "classes": len(self._data.labels),
+            "start": {"accuracy": splits["test"].accuracy, "head_norm": norm},
+            "fine_tuning": tuned,
+            "kernels": {
+                kind: self._kept(f"kernel-{kind}", partial(self._kernel, start, splits, kind)) for kind in KINDS
+            },
+            "linear": {},
+            "fixed_features": {},
+        }
+        for name, run in runs.items():
+            weights = run.model().get_weights()
+            linear = partial(measures.linear_model, start.classifier, weights, splits, tuned[name]["accuracy"])
+            some, few = splits["train"].head(_SOME), splits["test"].head(_FEW)
+            fixed = partial(measures.fixed_features, start.classifier, weights, some, few, self._show)
+            report["linear"][name] = self._kept(f"linear-{name}", linear)
+            report["fixed_features"][name] = self._kept(f"fixed-features-{name}", fixed)
+        rate = tuned["sgd"]["learning_rate"] if "sgd" in tuned else 0.1
+        steps = partial(measures.first_step, start.classifier, splits["train"], splits["test"].head(_SOME))
+        report["first_step"] = self._kept("first-step", partial(steps, [rate, rate / 10, rate / 100]))
+        report["theory"] = self._kept("theory", partial(self._theory, start, splits["train"]))
+        report["verdict"] = {
+            name: (verdict := judged(report, name)) | {"words": in_words(verdict, report, name)} for name in runs
+        }
+        return report
+
+    def _kernel(self, start: Start, splits: Mapping[str, Rows], kind: str) -> dict[str, Any]:
+        """Compute a kernel, and solve the task by it."""
+        single = len(self._data.labels) == 2
+
+        def compute(train, test, kind):
+            return ntk.train_test_ntk(
+                start.classifier,
+                train,
+                test,
+                kind=kind,
+                single_logit=single,
+                max_memory=self._memory,
+                directory=self._parts / f"pieces-{kind}",
+                show_progress=self._show,
+            )
+
+        kernels = measures.kernels_of(splits, kind, compute)
+        flipped = None
+        if kind == "asymmetric-signgd":
+            flipped = measures.kernels_of(splits, f"{kind}-flipped", compute)
+        write_arrays(self._directory / f"kernel-{kind}.npz", kernels)
+        found = measures.kernel_accuracy(kernels, flipped, splits, kind)
+        if kind == "sgd":
+            found |= measures.gradient_flow(kernels, splits)
+        return found
+
+    def _theory(self, start: Start, train: Rows) -> dict[str, Any]:
+        """Return what the paper's own propositions say here: the optimum of linear probing, and low rank."""
+        found: dict[str, Any] = {"lp_optimum_gap": None}
+        if LinearProbe() in get_method(self._settings.method):
+            part = start.tokens["train"]
+            features, _ = forward_function(start.classifier)(part.tokens)
+            classes, probe = len(self._data.labels), self._settings.pipeline().probe
+            fitted = linear_probe(features, part.labels, classes, probe, self._settings.seed)
+            found["lp_optimum_gap"] = ntk.lp_optimum_gap(
+                features, part.labels, fitted.kernel, fitted.bias, fitted.inverse_strength
+            )
+        values = {**self._settings.as_dict(), "lora_style": "paper"}
+        method = "lp-lora" if LinearProbe() in get_method(self._settings.method) else "lora"
+        values |= {"method": method, "batch_size": None, "learning_rate": None}
+        adapted = RunSettings(**values)
+        fresh = start_of(adapted, self._data, self._cache, self._show)
+        found["low_rank"] = measures.low_rank(
+            fresh.classifier, train.head(_FEWEST), adapted.pipeline().lora, show_progress=self._show
+        )
+        return found
