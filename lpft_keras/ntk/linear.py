@@ -56,7 +56,7 @@ class LinearizedModel(keras.Model):
             kernel, by_kernel = held["head"][0]
             logits = ops.matmul(features + change, value_of(kernel, "float32")) + ops.matmul(features, by_kernel)
             for bias, by_bias in held["head"][1:]:
-                logits = logits + value_of(bias, "float32") + by_bias
+                logits = logits + value_of(bias, "float32") + ops.convert_to_tensor(by_bias)
         return logits
 
     def compute_output_spec(self, inputs, training=None):
