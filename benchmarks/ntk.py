@@ -5,6 +5,7 @@
     python benchmarks/ntk.py --size small --sides ours neural-tangents --neural-tangents-python ENV/bin/python
     python benchmarks/ntk.py --size base --sides ours --cores 0 1   # RoBERTa-base, 250 + 250 rows
     python benchmarks/ntk.py --size base --rows 16 --device gpu     # all sides on 16 of them, on a GPU
+    python benchmarks/ntk.py --sides kinds                          # of signs, and projected, against ours; PyTorch
 
 Weights are random, ids as frequent as words are. `original` is the strategy of the paper's code: the Jacobian of all d
 features of one example, by d backward passes for each block of parameters (of word embeddings, a tenth of them), and
@@ -35,12 +36,12 @@ Side = Callable[[Size, str], tuple[Callable[[], object], float]]
 """Makes a function that computes the kernel once, and says by how much its time is to be multiplied."""
 
 
-def ours(size: Size, lengths: str):
+def ours(size: Size, lengths: str, kind: str = "sgd"):
     import keras_hub
 
     from lpft_keras.models.backbones import TextBackbone
     from lpft_keras.models.classifier import build_classifier
-    from lpft_keras.ntk import empirical_ntk, train_test_ntk
+    from lpft_keras.ntk import empirical_ntk, projected_ntk, train_test_ntk
 
     model = keras_hub.models.RobertaBackbone(
         vocabulary_size=size.words,
@@ -55,8 +56,10 @@ def ours(size: Size, lengths: str):
     if size.test_rows:
         test = token_rows(size, size.test_rows + 1, lengths)
         test = {name: array[1:] for name, array in test.items()}
-        return lambda: train_test_ntk(classifier, x, test, max_memory=size.max_memory), 1
-    return lambda: empirical_ntk(classifier, x, max_memory=size.max_memory), 1
+        return lambda: train_test_ntk(classifier, x, test, kind=kind, max_memory=size.max_memory), 1
+    if kind == "projected":
+        return lambda: projected_ntk(classifier, x, 4096, max_memory=size.max_memory).kernel(), 1
+    return lambda: empirical_ntk(classifier, x, kind=kind, max_memory=size.max_memory), 1
 
 
 def original(size: Size, lengths: str):
@@ -211,6 +214,8 @@ SIDES: dict[str, tuple[str, Side]] = {
     "ours-tensorflow": ("tensorflow", ours),
     "ours-jax": ("jax", ours),
 }
+for _kind in ("sgd", "signgd", "asymmetric-signgd", "projected"):
+    SIDES[f"kinds-{_kind}"] = ("torch", lambda size, lengths, kind=_kind: ours(size, lengths, kind))
 for _way in ("JACOBIAN_CONTRACTION", "NTK_VECTOR_PRODUCTS", "STRUCTURED_DERIVATIVES"):
     SIDES[f"neural-tangents-{_way}"] = ("jax", lambda size, lengths, way=_way: neural_tangents(size, lengths, way))
 
