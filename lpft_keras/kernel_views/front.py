@@ -162,8 +162,8 @@ def kernel_view_of(
     if other:
         raise InputError(f"the {other[0]} rows are not those of the run in {run_directory}; give its own (--data-dir)")
     directory = Path(run_directory)
-    own, cache = directory / "kernel_view", directory / "kernel_view" / "cache"
-    view = View({settings.optimizer: settings}, data, own, cache, rows, max_memory, show_progress)
+    own = directory / "kernel_view"
+    view = View({settings.optimizer: settings}, data, own, None, rows, max_memory, show_progress)
     return view.known(overwrite) or view.taken({settings.optimizer: result})
 
 

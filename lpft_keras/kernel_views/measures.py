@@ -173,24 +173,29 @@ def fixed_features(
     return {"gradient": float(moved.mean()), **{f"kernel_{k}": v for k, v in ntk.kernel_change(before, after).items()}}
 
 
-def first_step(classifier: keras.Model, train: Rows, test: Rows, rates: Sequence[float]) -> dict[str, Any]:
-    """Compare one full-batch step with what Proposition 1 says of it.
+def first_step(classifier: keras.Model, train: Rows, test: Rows) -> dict[str, Any]:
+    """Compare one full-batch step with what Proposition 1 says of it, at three step sizes.
+
+    The first is the greatest power of ten, 10 at most, whose prediction errs by less than half: whatever the head, its
+    change is one that float32 can tell.
 
     Args:
         classifier: At the start of fine-tuning.
         train: Training rows.
         test: Rows whose change is looked at.
-        rates: Step sizes.
 
     Returns:
-        The relative error of the prediction by step size, and the shares of P and F in the change of the logits.
+        The relative errors of the prediction by step size, and the shares of P and F in the change of the logits.
     """
-    steps, shares = [], {}
-    for rate in rates:
-        arguments = (classifier, train.inputs, train.labels, test.inputs)
+    arguments = (classifier, train.inputs, train.labels, test.inputs)
+    rates = (10.0**power for power in range(1, -8, -1))
+    steps: list[dict[str, float]] = []
+    shares: dict[str, float] = {}
+    while len(steps) < 3 and (rate := next(rates, None)) is not None:
         predicted = ntk.predict_update(*arguments, learning_rate=rate)
-        error = predicted.error(ntk.real_update(*arguments, learning_rate=rate))
-        steps.append({"learning_rate": rate, **error})
+        errors = predicted.error(ntk.real_update(*arguments, learning_rate=rate))
+        if steps or max(errors.values()) < 0.5:
+            steps.append({"learning_rate": rate, **errors})
         shares = predicted.shares()
     return {"steps": steps, "shares": shares}
 

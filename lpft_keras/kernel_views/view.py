@@ -60,13 +60,14 @@ class View:
         every: Mapping[str, RunSettings],
         data: TaskData,
         directory: Path,
-        cache: Path,
+        cache: Path | None,
         rows: int,
         max_memory: float,
         show_progress: bool | None,
     ):
+        every = dict(sorted(every.items()))
         settings = next(iter(every.values()))
-        self._settings, self._directory, self._cache = settings, directory, cache
+        self._settings, self._directory = settings, directory
         self._data = few_shot(data, settings.shots, settings.seed)
         self._rows, self._memory, self._show = rows, max_memory, show_progress
         self._config = {
@@ -78,6 +79,7 @@ class View:
         }
         # What a killed report had measured of other settings is left alone.
         self._parts = directory / f"parts-{fingerprint([json.dumps(self._config, sort_keys=True)])[:12]}"
+        self._cache = cache or self._parts / "cache"
 
     def known(self, overwrite: bool) -> KernelView | None:
         """Return the finished view that the directory holds, None where there is none or it shall be taken anew."""
@@ -168,9 +170,8 @@ class View:
             fixed = partial(measures.fixed_features, start.classifier, weights, some, few, self._show)
             report["linear"][name] = self._kept(f"linear-{name}", linear)
             report["fixed_features"][name] = self._kept(f"fixed-features-{name}", fixed)
-        rate = tuned["sgd"]["learning_rate"] if "sgd" in tuned else 0.1
-        steps = partial(measures.first_step, start.classifier, splits["train"], splits["test"].head(_SOME))
-        report["first_step"] = self._kept("first-step", partial(steps, [rate, rate / 10, rate / 100]))
+        step = partial(measures.first_step, start.classifier, splits["train"], splits["test"].head(_SOME))
+        report["first_step"] = self._kept("first-step", step)
         report["theory"] = self._kept("theory", partial(self._theory, start, splits["train"]))
         report["verdict"] = {
             name: (verdict := judged(report, name)) | {"words": in_words(verdict, report, name)} for name in runs

@@ -69,7 +69,7 @@ def _tests(report: Mapping[str, Any]) -> Sheet:
                 NAMES[name],
                 "none" if share is None else f"{share:.2f} {_mark(verdict['linearization'])}",
                 f"{fixed['gradient']:.2f} {_mark(verdict['fixed_features'])}",
-                f"{fixed['kernel_frobenius']:.2f}, {fixed['kernel_elementwise']:.2f}",
+                f"{fixed['kernel_frobenius']:.2f}, {fixed['kernel_elementwise_median']:.2f}",
                 _mark(verdict["kernel"]),
             ]
         )
@@ -78,7 +78,7 @@ def _tests(report: Mapping[str, Any]) -> Sheet:
         f"Passed: the linear model has {GAIN:g} of fine-tuning's gain or more; gradients change by less than "
         f"{CHANGE:g} of their norm; the best kernel of the optimiser has {ACCURACY:g} of fine-tuning's accuracy or "
         "more (thresholds as others quote Malladi et al. 2023). Change of the kernel: in Frobenius norm, and "
-        "of entries."
+        "of the median entry."
     )
     return Sheet("Does fine-tuning behave like its kernel?", columns, rows, note)
 

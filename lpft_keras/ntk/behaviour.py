@@ -25,8 +25,8 @@ def kernel_change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
         after: Kernel at the fine-tuned weights, likewise.
 
     Returns:
-        "frobenius": ||K_T - K_0|| / ||K_0||; "elementwise": the mean of |K_T - K_0| / |K_0| over the entries that are
-        not zero.
+        "frobenius": ||K_T - K_0|| / ||K_0||; of |K_T - K_0| / |K_0|, over the entries that are not zero, the
+        "elementwise" mean, which the smallest entries rule, and the "elementwise_median".
 
     Raises:
         InputError: Their shapes differ.
@@ -35,9 +35,11 @@ def kernel_change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     if before.shape != after.shape:
         raise InputError(f"the kernels are of unlike shapes: {before.shape} and {after.shape}")
     there = before != 0
+    moved = np.abs(after - before)[there] / np.abs(before[there])
     return {
         "frobenius": float(np.linalg.norm(after - before) / np.linalg.norm(before)),
-        "elementwise": float(np.mean(np.abs(after - before)[there] / np.abs(before[there]))),
+        "elementwise": float(np.mean(moved)),
+        "elementwise_median": float(np.median(moved)),
     }
 
 

@@ -147,6 +147,10 @@ def test_gradients_move_as_their_kernels_say(rng):
 def test_kernel_change():
     before = np.ones((2, 1, 2, 1))
     after = before * np.array([[1.0, 2.0], [2.0, 1.0]])[:, None, :, None]
-    assert ntk.kernel_change(before, after) == {"frobenius": pytest.approx(2**0.5 / 2), "elementwise": 0.5}
+    assert ntk.kernel_change(before, after) == {
+        "frobenius": pytest.approx(2**0.5 / 2),
+        "elementwise": 0.5,
+        "elementwise_median": 0.5,
+    }
     with pytest.raises(InputError, match="unlike shapes"):
         ntk.kernel_change(before, after[:1])
