@@ -133,3 +133,12 @@ def test_all_methods_are_those_that_fine_tune(tmp_path, capsys):
     assert [(report["method"], report["seed"]) for report in reports] == [
         (method, seed) for method in ("ft", "lp-ft", "lora", "lp-lora") for seed in (13, 21)
     ]
+
+
+@pytest.mark.parametrize(
+    "flags", [["--shots", "9"], ["--optimizer", "adam"], ["--method", "ft"], ["--prompt"], ["--learning-rate", "sgd=3"]]
+)
+def test_flags_of_a_task_are_refused_beside_a_run(tmp_path, capsys, flags):
+    (tmp_path / "config.json").write_text("{}")
+    assert main(["kernel-view", str(tmp_path), *flags]) == 2
+    assert f"{flags[0]} is for a TASK" in capsys.readouterr().err

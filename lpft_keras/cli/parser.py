@@ -35,10 +35,11 @@ def _subparser(parser: argparse.ArgumentParser, command: str | None) -> argparse
     return parser
 
 
-def add_task_arguments(parser: argparse.ArgumentParser, positional: bool = True) -> None:
+def add_task_arguments(parser: argparse.ArgumentParser, positional: bool = True, or_a_run: bool = False) -> None:
     """Add what says which task: one of the catalogue, a TOML file, or files named by flags."""
     if positional:
         text = 'a task (see "lpft-keras tasks"), or a TOML file that describes your own'
+        text += ", or the directory of a finished run" if or_a_run else ""
         parser.add_argument("task", nargs="?", metavar="TASK", help=text)
     own = parser.add_argument_group("a task of your own", "CSV, TSV, JSON lines, Parquet, or a directory of `datasets`")
     for flag, metavar, text in (

@@ -25,8 +25,7 @@ def add_kernel_view(commands) -> None:
     command = commands.add_parser(
         "kernel-view", help="test whether fine-tuning behaves like its kernel", allow_abbrev=False
     )
-    add_task_arguments(command)
-    command._actions[1].help = "a task, a TOML file, or the directory of a finished run"
+    add_task_arguments(command, or_a_run=True)
     add_model_arguments(command, default_method="ft with a prompt, lp-ft without", default_seed="13")
     add_prompt_arguments(command, default_shots="16; 0 takes all rows")
     command.add_argument("--epochs", type=int, default=10, metavar="E", help="passes over the rows (default: 10)")
@@ -51,15 +50,15 @@ def add_kernel_view(commands) -> None:
         "--max-memory", type=float, default=8e9, metavar="BYTES", help="of a kernel's tiles (default: 8e9)"
     )
     add_output_arguments(command)
-    command.set_defaults(call=_kernel_view)
+    command.set_defaults(call=partial(_kernel_view, command))
 
 
-def _kernel_view(parsed: argparse.Namespace) -> int:
+def _kernel_view(command: argparse.ArgumentParser, parsed: argparse.Namespace) -> int:
     from lpft_keras.storage import as_json
 
     views = []
     try:
-        for call in _calls(parsed):
+        for call in _calls(command, parsed):
             views.append(call())
     finally:
         for view in views if parsed.json else []:
@@ -74,7 +73,7 @@ def _kernel_view(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _calls(parsed: argparse.Namespace):
+def _calls(command: argparse.ArgumentParser, parsed: argparse.Namespace):
     """Yield what takes one view each: of the run that was named, or of each method and seed of a task."""
     show = False if parsed.json else None
     shared = {
@@ -87,6 +86,14 @@ def _calls(parsed: argparse.Namespace):
         from lpft_keras.kernel_views import kernel_view, kernel_view_of
 
     if parsed.task is not None and (Path(parsed.task) / "config.json").is_file():
+        own = {"command", "call", "json", "task", "data_dir", *shared}
+        for name, value in vars(parsed).items():
+            if name not in own and not name.startswith("own_") and value != command.get_default(name):
+                flag = {"optimizers": "optimizer", "learning_rates": "learning_rate", "label_words": "label_word"}
+                raise InputError(
+                    f"--{flag.get(name, name).replace('_', '-')} is for a TASK; {parsed.task} is a run, whose settings "
+                    "are its own"
+                )
         task = asked_task(parsed, None) if own_task_arguments(parsed) else None
         yield partial(kernel_view_of, parsed.task, parsed.data_dir, task=task, **shared)
         return

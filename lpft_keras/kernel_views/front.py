@@ -74,6 +74,11 @@ def kernel_view(
         >>> view.report["verdict"]["sgd"]["holds"]
     """
     task = get_task(task)
+    for name, plural in (("optimizer", "optimizers"), ("learning_rate", "learning_rates")):
+        if name in settings:
+            raise InputError(f"a kernel view compares optimisers; give {plural}= in place of {name}=")
+    if learning_rates is not None and not isinstance(learning_rates, Mapping):
+        raise InputError(f"learning_rates are by optimiser, {{'sgd': 0.1}}, not {learning_rates!r}")
     rates = dict(learning_rates or {})
     if not optimizers:
         raise InputError(f"optimizers is empty; name one or more of {', '.join(OPTIMIZERS)}")
@@ -107,12 +112,12 @@ def kernel_view(
     check_backbone(first.backbone)
     data, cache = load_task(task, data_dir, first.limit), Path(output_dir) / "cache"
     directory = chosen("adam").directory(output_dir) / "kernel_view"
-    view = View(every, data, directory, cache, rows, max_memory, show_progress)
+    places = {name: own.directory(output_dir) for name, own in every.items()}
+    view = View(every, places, data, directory, cache, rows, max_memory, show_progress)
     if known := view.known(overwrite):
         return known
     runs = {
-        name: perform(task, own, data, own.directory(output_dir), cache, show_progress=show_progress)
-        for name, own in every.items()
+        name: perform(task, own, data, places[name], cache, show_progress=show_progress) for name, own in every.items()
     }
     return view.taken(runs)
 
@@ -150,8 +155,8 @@ def kernel_view_of(
     rows, max_memory = _checked_sizes(rows, max_memory)
     if task is None and settings.task not in TASKS:
         raise InputError(
-            f"{run_directory} is a run of a task of your own, {settings.task!r}; name it beside the run: a TOML file "
-            "(--task), or a Task"
+            f"{run_directory} is a run of a task of your own, {settings.task!r}; name it beside the run: --train with "
+            "its other flags, or task= a TOML file or a Task"
         )
     found = get_task(settings.task if task is None else task)
     if found.name != settings.task:
@@ -163,7 +168,8 @@ def kernel_view_of(
         raise InputError(f"the {other[0]} rows are not those of the run in {run_directory}; give its own (--data-dir)")
     directory = Path(run_directory)
     own = directory / "kernel_view"
-    view = View({settings.optimizer: settings}, data, own, None, rows, max_memory, show_progress)
+    every, places = {settings.optimizer: settings}, {settings.optimizer: directory}
+    view = View(every, places, data, own, None, rows, max_memory, show_progress)
     return view.known(overwrite) or view.taken({settings.optimizer: result})
 
 

@@ -152,7 +152,12 @@ def linear_model(classifier: keras.Model, weights: Sequence[np.ndarray], splits:
 
 
 def fixed_features(
-    classifier: keras.Model, weights: Sequence[np.ndarray], some: Rows, few: Rows, show_progress: bool | None
+    classifier: keras.Model,
+    weights: Sequence[np.ndarray],
+    some: Rows,
+    few: Rows,
+    max_memory: float = 8e9,
+    show_progress: bool | None = None,
 ) -> dict[str, float]:
     """Return how far a fine-tuning moved kernel and gradients (the fixed-features test).
 
@@ -161,20 +166,22 @@ def fixed_features(
         weights: The fine-tuned ones.
         some: Rows whose kernel is taken before and after.
         few: Rows whose gradients are.
+        max_memory: Bytes that a kernel's tiles may take.
         show_progress: Whether to show progress bars.
 
     Returns:
         The relative changes.
     """
-    before = ntk.empirical_ntk(classifier, some.inputs, show_progress=show_progress).total
+    options: dict[str, Any] = {"max_memory": max_memory, "show_progress": show_progress}
+    before = ntk.empirical_ntk(classifier, some.inputs, **options).total
     with weights_as(classifier, weights):
-        after = ntk.empirical_ntk(classifier, some.inputs, show_progress=show_progress).total
+        after = ntk.empirical_ntk(classifier, some.inputs, **options).total
     moved = ntk.gradient_change(classifier, weights, few.inputs, show_progress=show_progress)
     return {"gradient": float(moved.mean()), **{f"kernel_{k}": v for k, v in ntk.kernel_change(before, after).items()}}
 
 
-def first_step(classifier: keras.Model, train: Rows, test: Rows) -> dict[str, Any]:
-    """Compare one full-batch step with what Proposition 1 says of it, at three step sizes.
+def first_step(classifier: keras.Model, train: Rows, test: Rows, rule: str = "sgd") -> dict[str, Any]:
+    """Compare one full-batch step with what its kernel says of it (Proposition 1), at three step sizes.
 
     The first is the greatest power of ten, 10 at most, whose prediction errs by less than half: whatever the head, its
     change is one that float32 can tell.
@@ -183,6 +190,7 @@ def first_step(classifier: keras.Model, train: Rows, test: Rows) -> dict[str, An
         classifier: At the start of fine-tuning.
         train: Training rows.
         test: Rows whose change is looked at.
+        rule: "sgd", or "signgd", which is Adam's first step, too.
 
     Returns:
         The relative errors of the prediction by step size, and the shares of P and F in the change of the logits.
@@ -192,8 +200,8 @@ def first_step(classifier: keras.Model, train: Rows, test: Rows) -> dict[str, An
     steps: list[dict[str, float]] = []
     shares: dict[str, float] = {}
     while len(steps) < 3 and (rate := next(rates, None)) is not None:
-        predicted = ntk.predict_update(*arguments, learning_rate=rate)
-        errors = predicted.error(ntk.real_update(*arguments, learning_rate=rate))
+        predicted = ntk.predict_update(*arguments, learning_rate=rate, rule=rule)
+        errors = predicted.error(ntk.real_update(*arguments, learning_rate=rate, rule=rule))
         if steps or max(errors.values()) < 0.5:
             steps.append({"learning_rate": rate, **errors})
         shares = predicted.shares()
@@ -201,7 +209,7 @@ def first_step(classifier: keras.Model, train: Rows, test: Rows) -> dict[str, An
 
 
 def low_rank(
-    classifier: keras.Model, few: Rows, settings: LoraSettings, draws: int = 3, show_progress: bool | None = None
+    classifier: keras.Model, few: Rows, settings: LoraSettings, draws: int = 3, **options: Any
 ) -> dict[str, float]:
     """Compare F over fresh adapters with F over the weights that they adapt (Proposition 2, corrected).
 
@@ -210,7 +218,7 @@ def low_rank(
         few: Rows.
         settings: Of the adapters.
         draws: How often A is drawn.
-        show_progress: Whether to show progress bars.
+        **options: `max_memory` and `show_progress` of `empirical_ntk`.
 
     Returns:
         The factor between the two kernels that the proposition expects, (alpha / r)^2 sigma^2 r with sigma^2 =
@@ -221,7 +229,7 @@ def low_rank(
     down = [variable for variable in adapters if variable.path.endswith("lora_a")]
     layers = [layer for layer in classifier._flatten_layers() if isinstance(layer, LowRank)]
     frozen = [layer._kernel for layer in layers]  # type: ignore[attr-defined]
-    compute = partial(ntk.empirical_ntk, classifier, few.inputs, show_progress=show_progress)
+    compute = partial(ntk.empirical_ntk, classifier, few.inputs, **options)
     whole = compute(variables=frozen).finetune
     rng, fits = np.random.default_rng(0), []
     for _ in range(draws):

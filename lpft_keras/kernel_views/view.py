@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lpft_keras import ntk
+from lpft_keras import __version__, ntk
 from lpft_keras.errors import InputError
 from lpft_keras.kernel_views import measures
 from lpft_keras.kernel_views.measures import Rows
@@ -58,6 +58,7 @@ class View:
     def __init__(
         self,
         every: Mapping[str, RunSettings],
+        runs: Mapping[str, Path],
         data: TaskData,
         directory: Path,
         cache: Path | None,
@@ -70,7 +71,9 @@ class View:
         self._settings, self._directory = settings, directory
         self._data = few_shot(data, settings.shots, settings.seed)
         self._rows, self._memory, self._show = rows, max_memory, show_progress
+        self._runs = runs
         self._config = {
+            "version": __version__,
             "settings": settings.as_dict(),
             "runs": {name: own.rates()[1] for name, own in every.items()},
             "rows": rows,
@@ -84,7 +87,7 @@ class View:
     def known(self, overwrite: bool) -> KernelView | None:
         """Return the finished view that the directory holds, None where there is none or it shall be taken anew."""
         path = self._directory / "kernel_view.json"
-        if overwrite:
+        if overwrite or self._outdated(path) or self._outdated(self._parts):
             path.unlink(missing_ok=True)
             shutil.rmtree(self._parts, ignore_errors=True)
         found = read_json(path)
@@ -98,6 +101,11 @@ class View:
             )
         log.info("reused the kernel view in %s", self._directory)
         return KernelView(self._directory, found["report"])
+
+    def _outdated(self, path: Path) -> bool:
+        """Return whether a run was done anew since something was measured of it."""
+        done = [run / "metrics.json" for run in self._runs.values()]
+        return path.exists() and any(one.exists() and one.stat().st_mtime > path.stat().st_mtime for one in done)
 
     def taken(self, runs: Mapping[str, RunResult]) -> KernelView:
         """Take the view of runs that are done."""
@@ -167,11 +175,13 @@ class View:
             weights = run.model().get_weights()
             linear = partial(measures.linear_model, start.classifier, weights, splits, tuned[name]["accuracy"])
             some, few = splits["train"].head(_SOME), splits["test"].head(_FEW)
-            fixed = partial(measures.fixed_features, start.classifier, weights, some, few, self._show)
+            fixed = partial(measures.fixed_features, start.classifier, weights, some, few, self._memory, self._show)
             report["linear"][name] = self._kept(f"linear-{name}", linear)
             report["fixed_features"][name] = self._kept(f"fixed-features-{name}", fixed)
         step = partial(measures.first_step, start.classifier, splits["train"], splits["test"].head(_SOME))
-        report["first_step"] = self._kept("first-step", step)
+        report["first_step"] = {
+            rule: self._kept(f"first-step-{rule}", partial(step, rule)) for rule in ("sgd", "signgd")
+        }
         report["theory"] = self._kept("theory", partial(self._theory, start, splits["train"]))
         report["verdict"] = {
             name: (verdict := judged(report, name)) | {"words": in_words(verdict, report, name)} for name in runs
@@ -217,10 +227,14 @@ class View:
             )
         values = {**self._settings.as_dict(), "lora_style": "paper"}
         method = "lp-lora" if LinearProbe() in get_method(self._settings.method) else "lora"
-        values |= {"method": method, "batch_size": None, "learning_rate": None}
+        values |= {"method": method, "batch_size": None, "learning_rate": None, "micro_batches": None}
         adapted = RunSettings(**values)
         fresh = start_of(adapted, self._data, self._cache, self._show)
         found["low_rank"] = measures.low_rank(
-            fresh.classifier, train.head(_FEWEST), adapted.pipeline().lora, show_progress=self._show
+            fresh.classifier,
+            train.head(_FEWEST),
+            adapted.pipeline().lora,
+            max_memory=self._memory,
+            show_progress=self._show,
         )
         return found

@@ -67,9 +67,9 @@ def _tests(report: Mapping[str, Any]) -> Sheet:
         rows.append(
             [
                 NAMES[name],
-                "none" if share is None else f"{share:.2f} {_mark(verdict['linearization'])}",
-                f"{fixed['gradient']:.2f} {_mark(verdict['fixed_features'])}",
-                f"{fixed['kernel_frobenius']:.2f}, {fixed['kernel_elementwise_median']:.2f}",
+                "none" if verdict["linearization"] is None else f"{share:.2f} {_mark(verdict['linearization'])}",
+                f"{_number(fixed['gradient'], '.2f')} {_mark(verdict['fixed_features'])}",
+                f"{_number(fixed['kernel_frobenius'], '.2f')}, {_number(fixed['kernel_elementwise_median'], '.2f')}",
                 _mark(verdict["kernel"]),
             ]
         )
@@ -84,16 +84,19 @@ def _tests(report: Mapping[str, Any]) -> Sheet:
 
 
 def _steps(report: Mapping[str, Any]) -> Sheet:
-    step = report["first_step"]
-    rows = [[f"{one['learning_rate']:.3g}", f"{one['logits']:.3g}", f"{one['features']:.3g}"] for one in step["steps"]]
-    shares = step["shares"]
+    rows = [
+        [f"{NAMES[rule]}, learning rate {one['learning_rate']:.3g}", _number(one["logits"]), _number(one["features"])]
+        for rule, step in report["first_step"].items()
+        for one in step["steps"]
+    ]
+    shares = report["first_step"]["sgd"]["shares"]
     note = (
-        "Relative error of Proposition 1 for one full-batch step; what it leaves out is of second order, so a tenth of "
-        "the step has a tenth of the error, until the change is so small (a small head's, of features) that float32 "
-        f"rounds it off. Of the change of the logits, ||P part|| is {shares['pretrain']:.3g} and "
-        f"||F part|| {shares['finetune']:.3g} of the whole."
+        "Relative error of the first-order prediction (of SGD: Proposition 1) of one full-batch step. What it leaves "
+        "out is of second order, so a tenth of the step has a tenth of the error, until the change is so small that "
+        "float32 rounds it off. Adam's first step is that of SignGD. Of the change of the logits by SGD, ||P part|| is "
+        f"{_number(shares['pretrain'])} and ||F part|| {_number(shares['finetune'])} of the whole."
     )
-    return Sheet("One step, predicted and taken", ("learning rate", "error of logits", "of features"), rows, note)
+    return Sheet("One step, predicted and taken", ("", "error of logits", "of features"), rows, note)
 
 
 def _theory(report: Mapping[str, Any]) -> Sheet:
@@ -101,8 +104,12 @@ def _theory(report: Mapping[str, Any]) -> Sheet:
     rows = [
         ["norm of the head at the start", f"{report['start']['head_norm']:.3g}", ""],
         ["largest stable learning rate, squared loss", f"{report['kernels']['sgd']['largest_learning_rate']:.3g}", ""],
-        ["F of LoRA / F of what it adapts", f"{low['factor']:.3g}±{low['deviation']:.1g}", f"{low['expected']:.3g}"],
-        ["what is left of it", f"{low['distance']:.3g}", ""],
+        [
+            "F of LoRA / F of what it adapts",
+            f"{_number(low['factor'])}±{_number(low['deviation'], '.1g')}",
+            _number(low["expected"]),
+        ],
+        ["what is left of it", _number(low["distance"]), ""],
     ]
     if gap is not None:
         rows.append(["sum P delta against V phi / C, after LP", f"{gap:.1e}", "0"])
@@ -126,6 +133,11 @@ def as_markdown(report: Mapping[str, Any]) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(escaped_markdown(cell) for cell in cells) + " |"
+
+
+def _number(value: float | None, form: str = ".3g") -> str:
+    """Return a number as text; None is one that JSON has no word for."""
+    return "-" if value is None else format(value, form)
 
 
 def _percent(share: float) -> str:

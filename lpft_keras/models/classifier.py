@@ -91,7 +91,7 @@ def build_classifier(
         backbone: A loaded backbone.
         classes: Number of classes.
         pooling: "first" or "mean"; None takes the backbone's own default. A prompt has none.
-        dropout: Dropout rate before the head.
+        dropout: Dropout rate before the head; none there with a prompt.
         seed: Seed of the head and of all dropout masks.
         prompt: The prompt that rows are encoded by, its words in the order of the classes; None for none.
 
@@ -112,7 +112,9 @@ def build_classifier(
     else:
         features = _transformed(backbone, hidden, inputs["token_ids"])
     head = keras.layers.Dense(classes, name="head", dtype="float32")
-    dropped = keras.layers.Dropout(dropout, name="head_dropout", dtype="float32")(features)
+    # A masked language model has none there.
+    rate = dropout if words is None else 0.0
+    dropped = keras.layers.Dropout(rate, name="head_dropout", dtype="float32")(features)
     classifier = keras.Model(inputs, head(dropped), name="classifier")
     rng = np.random.default_rng([seed, 1])
     set_head(classifier, _draw_head(rng, *head.kernel.shape), np.zeros(classes))

@@ -62,6 +62,12 @@ def sums(terms: Any) -> Rows:
     return Rows(host(terms.sum(2)), host(least * abs(terms).sum(2)))
 
 
+def of_unknown_terms(rows: np.ndarray) -> Rows:
+    """Return gradients of one variable, [examples, classes, ...], of which is not known what they are sums of."""
+    greatest = np.abs(rows).max(axis=tuple(range(2, rows.ndim)), keepdims=True, initial=0)
+    return Rows(rows, 10 * np.finfo(rows.dtype).eps * greatest)
+
+
 def without_noise(part: Rows) -> Rows:
     """Return gradients whose zeros are zeros, so that they have no sign."""
     return Rows(np.where(np.abs(part.rows) > part.floor, part.rows, 0))

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from lpft_keras.errors import InputError
-from lpft_keras.ntk.blocks import Block, Rows
+from lpft_keras.ntk.blocks import Block, of_unknown_terms
 from lpft_keras.ntk.calls import Slot
 from lpft_keras.ntk.gram import PLAIN, Factors, gram
 from lpft_keras.ntk.jacobian import Pulled
@@ -187,13 +187,8 @@ def _chunks(total: int) -> Iterator[tuple[np.ndarray, int]]:
 
 def _blocks(segment: Segment, pulled: Pulled, count: int) -> Iterator[tuple[int, Block]]:
     """Yield the id of each chosen variable of a segment with its gradients for the first `count` examples."""
-    direct = [rows[:count] for rows in pulled.direct]
-    if direct:
-        # Of these it is not known what they are sums of.
-        greatest = np.max([np.abs(rows).reshape(*rows.shape[:2], -1).max(-1, initial=0) for rows in direct], axis=0)
-        floor = 10 * np.finfo(direct[0].dtype).eps * greatest
-    for variable, rows in zip(segment.direct, direct, strict=True):
-        yield id(variable), Rows(rows, floor.reshape(*floor.shape, *[1] * (rows.ndim - 2)))
+    for variable, rows in zip(segment.direct, pulled.direct, strict=True):
+        yield id(variable), of_unknown_terms(rows[:count])
     for number, tap in enumerate(segment.taps):
         calls = [call for call, owner in enumerate(pulled.taps) if owner == number]
         if not calls:

@@ -32,9 +32,12 @@ class Update:
     logits: np.ndarray
 
     def error(self, other: "Update") -> dict[str, float]:
-        """Return the relative errors ||self - other|| / ||other|| of "features" and "logits", in the Frobenius norm."""
+        """Return the relative errors ||self - other|| / ||other|| of "features" and "logits", in the Frobenius norm.
+
+        NaN where the other did not change, as where float32 rounds a change off.
+        """
         return {
-            name: float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+            name: _ratio(np.linalg.norm(ours - theirs), np.linalg.norm(theirs))
             for name, ours, theirs in (
                 ("features", self.features, other.features),
                 ("logits", self.logits, other.logits),
@@ -58,7 +61,12 @@ class PredictedUpdate(Update):
         """Return the mean over examples of ||part|| / ||P's part + F's part||; the two may add up to more than 1."""
         whole = np.linalg.norm(self.logits, axis=1)
         parts = {"pretrain": self.by_pretrain, "finetune": self.by_finetune}
-        return {name: float(np.mean(np.linalg.norm(part, axis=1) / whole)) for name, part in parts.items()}
+        return {name: float(np.mean(_ratio(np.linalg.norm(part, axis=1), whole))) for name, part in parts.items()}
+
+
+def _ratio(above, below):
+    """Divide; nothing by nothing is NaN, and so is something by nothing."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)[()]
 
 
 def predict_update(

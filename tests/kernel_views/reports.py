@@ -34,11 +34,17 @@ _REPORT = {
     "linear": {},
     "fixed_features": {},
     "first_step": {
-        "steps": [
-            {"learning_rate": 0.1, "features": 0.2, "logits": 0.123},
-            {"learning_rate": 0.01, "features": 0.02, "logits": 0.0123},
-        ],
-        "shares": {"pretrain": 0.9, "finetune": 0.2},
+        "sgd": {
+            "steps": [
+                {"learning_rate": 0.1, "features": 0.2, "logits": 0.123},
+                {"learning_rate": 0.01, "features": 0.02, "logits": 0.0123},
+            ],
+            "shares": {"pretrain": 0.9, "finetune": 0.2},
+        },
+        "signgd": {
+            "steps": [{"learning_rate": 0.001, "features": None, "logits": 0.3}],
+            "shares": {"pretrain": None, "finetune": None},
+        },
     },
     "theory": {
         "lp_optimum_gap": 3e-5,
@@ -49,7 +55,7 @@ _REPORT = {
 
 
 def report(optimizer="sgd", tuned=0.8, linear=0.7, share=None, gradient=0.5, **kernels):
-    """Return a report of one fine-tuning; `kernels` are accuracies by kind ("_" for "-"), None leaves a kernel out."""
+    """Return a report of one fine-tuning; `kernels` are accuracies (test, validation) by kind, "_" in place of "-"."""
     made = copy.deepcopy(_REPORT)
     made["fine_tuning"][optimizer] = {"accuracy": tuned, "learning_rate": 0.03, "directory": "runs/demo"}
     made["linear"][optimizer] = {"accuracy": linear, "gain_recovered": share}
@@ -59,10 +65,7 @@ def report(optimizer="sgd", tuned=0.8, linear=0.7, share=None, gradient=0.5, **k
         "kernel_elementwise": 0.42,
         "kernel_elementwise_median": 0.41,
     }
-    for name, accuracy in kernels.items():
-        kind = name.replace("_", "-")
-        if accuracy is None:
-            del made["kernels"][kind]
-        else:
-            made["kernels"][kind]["accuracy"] = accuracy
+    for name, found in kernels.items():
+        test, validation = found if isinstance(found, tuple) else (found, found)
+        made["kernels"][name.replace("_", "-")] |= {"accuracy": test, "validation_accuracy": validation}
     return made

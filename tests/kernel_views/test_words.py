@@ -35,9 +35,10 @@ def test_every_number_is_in_its_place(made):
         "AsymmetricLeastSquaresSVM (f0 scaling 10.0, gamma 1.0, mixing 0.5)",
     ]
     assert found["SGD kernel, gradient flow"] == ["65.00", "", "time 31.4"]
-    assert found["SGD"] == ["0.67 passed", "0.50 passed", "0.31, 0.42", "passed"]
-    assert found["0.1"] == ["0.123", "0.2"]
-    assert found["0.01"] == ["0.0123", "0.02"]
+    assert found["SGD"] == ["0.67 passed", "0.50 passed", "0.31, 0.41", "passed"]
+    assert found["SGD, learning rate 0.1"] == ["0.123", "0.2"]
+    assert found["SGD, learning rate 0.01"] == ["0.0123", "0.02"]
+    assert found["SignGD, learning rate 0.001"] == ["0.3", "-"]
     assert found["norm of the head at the start"] == ["1.25", ""]
     assert found["largest stable learning rate, squared loss"] == ["0.0625", ""]
     assert found["F of LoRA / F of what it adapts"] == ["0.0855±0.01", "0.0833"]
@@ -55,11 +56,11 @@ def test_what_is_not_there_is_said(made):
     other["theory"]["lp_optimum_gap"] = None
     other["verdict"]["sgd"] = judged(other, "sgd") | {"words": "nothing"}
     found = cells(other)
-    assert found["SGD"] == ["none", "2.50 failed", "0.31, 0.42", "failed"]
+    assert found["SGD"] == ["none", "2.50 failed", "0.31, 0.41", "failed"]
     assert not [name for name in found if "after LP" in name]
     lost = report(tuned=0.4, share=0.5)
     lost["verdict"]["sgd"] = judged(lost, "sgd")
-    assert cells(lost)["SGD"][0] == "0.50 can't be told"
+    assert cells(lost)["SGD"][0] == "none"
 
 
 def test_the_heading_says_what_was_looked_at(made):

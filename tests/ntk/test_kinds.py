@@ -1,5 +1,6 @@
 """Kernels of signs, of one logit of two, of subsets by name, and projected, against float64 Jacobians outside Keras."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -175,3 +176,29 @@ def test_a_kernel_larger_than_the_machine_is_refused_with_its_size():
     size = 8 * (2_000_000 * cases.CLASSES) ** 2 * 3
     with pytest.raises(InputError, match=rf"takes {size:,} bytes.*projected_ntk\(model, x, dimension=\d+\)"):
         ntk.empirical_ntk(case.model, many)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class TwoScales(keras.layers.Layer):
+    """Adds 10^-7 `little` and `great` to what goes in."""
+
+    def build(self, shape):
+        self.little = self.add_weight(name="little", shape=shape[1:], initializer="ones")
+        self.great = self.add_weight(name="great", shape=shape[1:], initializer="ones")
+
+    def call(self, inputs):
+        return inputs + 1e-7 * self.little + self.great
+
+
+def test_a_small_gradient_beside_great_ones_keeps_its_sign(rng):
+    """What can't be listened to is differentiated as it is, and each variable is measured by itself."""
+    inputs = keras.Input((6,))
+    model, _ = cases.with_head(inputs, TwoScales()(inputs))
+    x = rng.normal(size=(4, 6)).astype("float32")
+    whole = ntk.empirical_ntk(model, x, kind="signgd").finetune
+    parts = [
+        ntk.empirical_ntk(model, x, kind="signgd", variables=lambda v, name=name: v.name == name).finetune
+        for name in ("little", "great")
+    ]
+    np.testing.assert_array_equal(whole, parts[0] + parts[1])
+    assert np.einsum("icic->ic", whole).min() == 12
