@@ -7,7 +7,7 @@ Printed with pocket on TensorFlow:
     lp test 0.95 ood 0.94
     lp with the prompt test 0.92 ood 0.91
     ft test 0.60 ood 0.54
-    ft with the prompt test 0.95 ood 0.90
+    ft with the prompt test 0.94 ood 0.91
 """
 
 import tempfile

@@ -66,7 +66,8 @@ def test_logits_equal_those_of_transformers(tmp_path, model_type, name, changes)
     backbone = load_backbone(str(tmp_path))
     assert (backbone.masked_lm.decoder is None) == changes.get("tie_word_embeddings", True)
     prompt = _known(backbone)
-    ours, tokens, _ = logits(backbone, prompt)
+    ours, tokens, classifier = logits(backbone, prompt)
+    assert classifier.get_layer("head_dropout").rate == 0  # a masked language model has none there
     if name == "BertForPreTraining":
         model = transformers.BertForMaskedLM.from_pretrained(tmp_path).eval()
     theirs = expected(model, backbone, tokens, prompt)
