@@ -14,11 +14,9 @@ from lpft_keras.models.lora_layers import LowRank
 from lpft_keras.ntk import NTK
 from lpft_keras.ntk.behaviour import weights_as
 from lpft_keras.ntk.solvers import KernelSolver
+from lpft_keras.ntk.solvers.selection import F0_SCALINGS, REGULARIZATIONS
 
 Inputs = dict[str, np.ndarray]
-# Of Malladi et al. 2023, as others quote it.
-REGULARIZATIONS = (0.0, 0.001, 0.01, 0.1, 1.0)
-F0_SCALINGS = (10.0, 100.0, 1000.0, 10000.0, np.inf)
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,22 @@ def start_logits(part: Rows, single_logit: bool) -> np.ndarray:
     return logits[:, [1]] - logits[:, [0]] if single_logit else logits
 
 
-def candidates(kind: str) -> list[KernelSolver]:
-    """Return the solvers among which a kernel's is chosen."""
+def candidates(kind: str, labels: np.ndarray) -> list[KernelSolver]:
+    """Return the solvers among which a kernel's is chosen.
+
+    Args:
+        kind: Which kernel.
+        labels: Of the training rows, int [rows]. Logistic regression cuts them into folds, and is left out where a
+            class has too few rows for that.
+    """
     if kind.startswith("asymmetric"):
         # Beside kernels of so many variables 1 / gamma is nothing: it is the ridge that counts.
         grid = {"regularization": (0.0, 0.01, 0.1), "gamma": (0.1, 1.0, 10.0), "mixing": (0.0, 0.5, 1.0)}
         grid |= {"f0_scaling": F0_SCALINGS[::2]}
         return ntk.solver_grid(ntk.AsymmetricLeastSquaresSVM(), grid)
     ridge = {"regularization": REGULARIZATIONS, "f0_scaling": F0_SCALINGS}
-    return [*ntk.solver_grid(ntk.KernelLeastSquares(), ridge), ntk.KernelRegression(penalty="rkhs")]
+    found, regression = ntk.solver_grid(ntk.KernelLeastSquares(), ridge), ntk.KernelRegression(penalty="rkhs")
+    return found if np.bincount(labels, minlength=2).min() < regression.folds else [*found, regression]
 
 
 def kernel_accuracy(
@@ -116,7 +121,7 @@ def kernel_accuracy(
         splits["train"].labels,
         kernels["validation"],
         splits["validation"].labels,
-        candidates=candidates(kind),
+        candidates=candidates(kind, splits["train"].labels),
         logits=start["train"],
         validation_logits=start["validation"],
         flipped=sides["validation"],

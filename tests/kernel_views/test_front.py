@@ -135,17 +135,22 @@ def test_kernels_are_those_of_the_start(view, rows):
 def test_accuracies_of_kernels_are_those_of_their_solvers(view, rows):
     """The solver that the report names, fitted to the file's kernels and the start's logits."""
     classifier, tokens, _ = rows
-    logits = {name: classifier.predict(inputs_of(part), verbose=0) for name, part in tokens.items()}
-    for kind in ("sgd", "signgd"):
-        told = dict(view.report["kernels"][kind]["solver"])
+    inputs = {name: inputs_of(part) for name, part in tokens.items()}
+    logits = {name: classifier.predict(x, verbose=0) for name, x in inputs.items()}
+    assert set(view.report["kernels"]) == {"sgd", "signgd", "asymmetric-signgd"}
+    for kind, report in view.report["kernels"].items():
+        told = dict(report["solver"])
         solver = getattr(ntk, told.pop("name"))(
             **{name: float(value) if name == "f0_scaling" else value for name, value in told.items()}
         )
         kernels = read_arrays(view.directory / f"kernel-{kind}.npz")
         solver.fit(kernels["train"], tokens["train"].labels, logits["train"])
         for split, name in (("test", "accuracy"), ("validation", "validation_accuracy")):
-            found = solver.accuracy(kernels[split], tokens[split].labels, logits[split])
-            assert view.report["kernels"][kind][name] == pytest.approx(found, abs=1 / 12 + 1e-9)
+            flipped = None
+            if kind == "asymmetric-signgd":
+                flipped = ntk.empirical_ntk(classifier, inputs[split], inputs["train"], kind=f"{kind}-flipped").total
+            found = solver.accuracy(kernels[split], tokens[split].labels, logits[split], flipped)
+            assert report[name] == found
 
 
 def test_the_linear_model_is_that_of_a_hundredth_of_the_way(view, rows):

@@ -120,6 +120,18 @@ def test_a_solver_is_chosen_on_validation_rows_and_scored_on_test_rows(rng, clas
     assert found["logit_accuracy"] == pytest.approx(told.mean())
 
 
+def test_logistic_regression_is_no_candidate_where_a_class_has_fewer_rows_than_folds(rng):
+    """Two classes of three rows each, whose folds are five: the others are chosen among."""
+    few, enough = (np.repeat([0, 1], rows) for rows in (3, 5))
+    splits = splits_of(rng, 2)
+    x = rng.normal(size=(6, 5))
+    splits["train"] = Rows({"x": x}, few, rng.normal(size=(6, 2)).astype("float32"))
+    found = measures.kernel_accuracy(kernels_of(splits, 1), None, splits, "sgd")
+    assert found["solver"]["name"] == "KernelLeastSquares"
+    names = [[type(solver).__name__ for solver in measures.candidates("sgd", labels)] for labels in (few, enough)]
+    assert names == [["KernelLeastSquares"] * 25, ["KernelLeastSquares"] * 25 + ["KernelRegression"]]
+
+
 def test_the_solver_of_an_asymmetric_kernel_is_told_both_sides(rng):
     splits = splits_of(rng)
     signed = {name: np.einsum("nm,cd->ncmd", part.inputs["x"] @ np.sign(splits["train"].inputs["x"]).T, np.eye(3))

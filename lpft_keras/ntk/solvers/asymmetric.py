@@ -4,11 +4,16 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lstsq
 
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.solvers.base import KernelSolver
-from lpft_keras.ntk.solvers.inputs import check_columns, check_not_negative, check_positive, checked_kernel
+from lpft_keras.ntk.solvers.inputs import (
+    CheckedKernel,
+    check_columns,
+    check_not_negative,
+    check_positive,
+    checked_kernel,
+)
 
 
 class AsymmetricLeastSquaresSVM(KernelSolver):
@@ -21,7 +26,9 @@ class AsymmetricLeastSquaresSVM(KernelSolver):
         [ H           I / gamma ] [beta ] = 1 - y * f0 / s  (twice)
 
     and predicts mixing K (alpha * y) + (1 - mixing) K_flipped (beta * y) + f0 / s, where K_flipped has the sign on the
-    evaluated side (of training examples with themselves it is the transpose of K). Time O((2 N C)^3).
+    evaluated side (of training examples with themselves it is the transpose of K). Along each pair of singular vectors
+    of H the system is one of two unknowns, whatever gamma: time O((N C)^3). Where it is singular, which it is for a
+    singular value of 1 / gamma, it is solved by least squares of least norm.
 
     The original code puts y - f0 / s in the place of y in H and in the prediction, where it no longer is a label; here
     f0 is on the right-hand side, so that y f = 1 - error holds for the whole f. The two are one without f0.
@@ -66,15 +73,17 @@ class AsymmetricLeastSquaresSVM(KernelSolver):
         check_positive(self, "gamma")
         check_not_negative(self, "mixing", most=1)
 
-    def _solve(self, matrix: np.ndarray, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
-        shape, targets, start = targets.shape, targets.reshape(-1), start.reshape(-1)
-        signed = targets[:, None] * matrix * targets
-        ridge = np.eye(len(matrix)) / self.gamma
-        system = np.block([[ridge, signed.T], [signed, ridge]])
-        right = 1 - targets * start
-        alpha, beta = np.split(lstsq(system, np.concatenate([right, right]))[0], 2)
-        self.flipped_coef_ = (targets * beta).reshape(shape)
-        return targets * alpha, 0.0
+    def _solve(self, kernel: CheckedKernel, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
+        left, values, right = kernel.svd
+        # H's singular vectors are those of K times y, and y * y = 1.
+        goal = targets.reshape(-1) - start.reshape(-1)
+        first, second = right @ goal, left.T @ goal
+        both, apart = 1 / self.gamma + values, 1 / self.gamma - values
+        null = np.abs(apart) <= np.finfo(float).eps * both.max()
+        total = (first + second) / both
+        difference = np.where(null, 0, first - second) / np.where(null, 1, apart)
+        self.flipped_coef_ = (left @ (total - difference) / 2).reshape(targets.shape)
+        return right.T @ (total + difference) / 2, 0.0
 
     def _rows(self, matrix: np.ndarray, flipped: Any) -> np.ndarray:
         first = super()._rows(matrix, flipped)
@@ -82,8 +91,9 @@ class AsymmetricLeastSquaresSVM(KernelSolver):
             return first
         if flipped is None:
             raise InputError(f"mixing={self.mixing} wants the kernel with the sign on the evaluated side: flipped=")
-        other, shape = checked_kernel(flipped, "flipped")
-        check_columns(other, shape, self.dual_coef_.shape, "flipped")
-        if len(other) != len(matrix):
-            raise InputError(f"flipped has {shape[0]} examples, kernel {len(matrix) // shape[1]}")
-        return self.mixing * first + (1 - self.mixing) * (other @ self.flipped_coef_.reshape(-1))
+        other = checked_kernel(flipped, "flipped")
+        check_columns(other, self.dual_coef_.shape, "flipped")
+        count, classes = other.shape
+        if count * classes != len(matrix):
+            raise InputError(f"flipped has {count} examples, kernel {len(matrix) // classes}")
+        return self.mixing * first + (1 - self.mixing) * (other.matrix @ self.flipped_coef_.reshape(-1))

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from lpft_keras.arrays import as_array
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.solvers.inputs import (
+    CheckedKernel,
     check_columns,
     check_not_negative,
     check_positive,
@@ -33,7 +34,11 @@ class KernelSolver(ABC, BaseEstimator):
 
     With a `regularization` lambda the training kernel, and no other, becomes K + lambda sigma_max I.
 
+    `get_params`, `set_params`, `score` and scikit-learn's `clone` work. Its cross-validation and grid search do not:
+    of a kernel both sides would have to be cut. `select_solver` chooses among solvers.
+
     Attributes:
+        classes_: The class ids, int64 [C]; 0 and 1 where C is 1.
         dual_coef_: alpha, float64 [N, C].
         intercept_: b.
     """
@@ -42,6 +47,7 @@ class KernelSolver(ABC, BaseEstimator):
     regularization: float = 0.0
     _signed: ClassVar[bool] = False
     """Whether targets are -1 and 1 for several classes, too, not 0 and 1."""
+    classes_: np.ndarray
     dual_coef_: np.ndarray
     intercept_: float
 
@@ -61,15 +67,15 @@ class KernelSolver(ABC, BaseEstimator):
                 symmetric where the method needs that.
         """
         self._check_parameters()
-        matrix, (count, classes) = checked_square(kernel, self._wants_symmetric())
+        square = checked_square(kernel, self._wants_symmetric())
+        count, classes = square.shape
         targets = self._targets(checked_labels(labels, count, classes), classes)
         start = self._start(logits, count, classes)
-        if self.regularization:
-            matrix = matrix + self.regularization * np.linalg.norm(matrix, 2) * np.eye(len(matrix))
-        coefficients, self.intercept_ = self._solve(matrix, targets, start)
+        coefficients, self.intercept_ = self._solve(square.ridged(self.regularization), targets, start)
         if not np.isfinite(coefficients).all():
             raise InputError(f"{type(self).__name__} found no finite coefficients; scale the kernel or regularise more")
         self.dual_coef_ = coefficients.reshape(count, classes)
+        self.classes_ = np.arange(max(classes, 2))
         return self
 
     def decision_function(self, kernel: Any, logits: Any = None, flipped: Any = None) -> np.ndarray:
@@ -88,8 +94,7 @@ class KernelSolver(ABC, BaseEstimator):
             InputError: Shapes don't fit those of `fit`, or a value is not finite.
             NotFittedError: `fit` was not called.
         """
-        values = self._logits(kernel, logits, flipped)
-        return np.concatenate([-values, values], axis=1) if values.shape[1] == 1 else values
+        return _decisions(self._logits(kernel, logits, flipped))
 
     def predict(self, kernel: Any, logits: Any = None, flipped: Any = None) -> np.ndarray:
         """Return the class of each example that is believed in most, int64 [M]; arguments as of `decision_function`."""
@@ -104,9 +109,11 @@ class KernelSolver(ABC, BaseEstimator):
             logits: f0 of the evaluated examples.
             flipped: The kernel with the sign on the other side.
         """
-        decisions = self.decision_function(kernel, logits, flipped)
-        labels = checked_labels(labels, len(decisions), self.dual_coef_.shape[1])
-        return float((decisions.argmax(axis=1) == labels).mean())
+        return self._accuracies(kernel, labels, logits, flipped)["accuracy"]
+
+    def score(self, kernel: Any, labels: Any, logits: Any = None, flipped: Any = None) -> float:
+        """Return the accuracy, by the name that scikit-learn has for it; arguments as of `accuracy`."""
+        return self.accuracy(kernel, labels, logits, flipped)
 
     def logit_accuracy(self, kernel: Any, labels: Any, logits: Any = None, flipped: Any = None) -> float:
         """Return the share of rows, C an example, that are told rightly (Tomihari and Sato 2024, Table 2).
@@ -120,17 +127,14 @@ class KernelSolver(ABC, BaseEstimator):
             logits: f0 of the evaluated examples.
             flipped: The kernel with the sign on the other side.
         """
-        values = self._logits(kernel, logits, flipped)
-        classes = values.shape[1]
-        right = _is_class(checked_labels(labels, len(values), classes), classes)
-        return float(((values > sum(self._levels(classes)) / 2) == right).mean())
+        return self._accuracies(kernel, labels, logits, flipped)["logit_accuracy"]
 
     @abstractmethod
-    def _solve(self, matrix: np.ndarray, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
+    def _solve(self, kernel: CheckedKernel, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
         """Return alpha and b.
 
         Args:
-            matrix: The training kernel, float64 [N C, N C], regularised.
+            kernel: Of the training examples, regularised.
             targets: float64 [N, C], of two levels.
             start: f0 / s, float64 [N, C].
 
@@ -151,12 +155,21 @@ class KernelSolver(ABC, BaseEstimator):
         """Return what the kernel alone says of each evaluated row, [M C]."""
         return matrix @ self.dual_coef_.reshape(-1) + self.intercept_
 
+    def _accuracies(self, kernel: Any, labels: Any, logits: Any, flipped: Any) -> dict[str, float]:
+        """Return "accuracy" and "logit_accuracy" of one evaluation."""
+        values = self._logits(kernel, logits, flipped)
+        classes = values.shape[1]
+        labels = checked_labels(labels, len(values), classes)
+        told = (values > sum(self._levels(classes)) / 2) == _is_class(labels, classes)
+        right = _decisions(values).argmax(axis=1) == labels
+        return {"accuracy": float(right.mean()), "logit_accuracy": float(told.mean())}
+
     def _logits(self, kernel: Any, logits: Any, flipped: Any) -> np.ndarray:
         check_is_fitted(self, "dual_coef_")
-        matrix, shape = checked_kernel(kernel, "kernel")
-        check_columns(matrix, shape, self.dual_coef_.shape, "kernel")
-        start = self._start(logits, *shape)
-        return self._rows(matrix, flipped).reshape(shape) + start
+        evaluated = checked_kernel(kernel, "kernel")
+        check_columns(evaluated, self.dual_coef_.shape, "kernel")
+        start = self._start(logits, *evaluated.shape)
+        return self._rows(evaluated.matrix, flipped).reshape(evaluated.shape) + start
 
     def _start(self, logits: Any, count: int, classes: int) -> np.ndarray:
         if math.isinf(self.f0_scaling):
@@ -179,6 +192,10 @@ class KernelSolver(ABC, BaseEstimator):
     def _targets(self, labels: np.ndarray, classes: int) -> np.ndarray:
         no, yes = self._levels(classes)
         return np.where(_is_class(labels, classes), yes, no)
+
+
+def _decisions(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([-values, values], axis=1) if values.shape[1] == 1 else values
 
 
 def _is_class(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from scipy.linalg import eigh
 from lpft_keras.arrays import whole_number
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.solvers.base import KernelSolver
-from lpft_keras.ntk.solvers.inputs import check_not_negative, check_positive, checked_square, eigenpairs
+from lpft_keras.ntk.solvers.inputs import CheckedKernel, check_not_negative, check_positive, checked_square, eigenpairs
 
 
 class GradientFlow(KernelSolver):
@@ -69,8 +69,8 @@ class GradientFlow(KernelSolver):
         check_positive(self, "learning_rate")
         whole_number(self.steps, "steps", least=0)
 
-    def _solve(self, matrix: np.ndarray, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
-        values, vectors = eigenpairs(matrix, self.tolerance)
+    def _solve(self, kernel: CheckedKernel, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
+        values, vectors = eigenpairs(kernel, self.tolerance)
         gone = self._gone(values / len(targets))
         if not np.isfinite(gone).all():
             greatest = 2 * len(targets) / values[-1]
@@ -103,7 +103,7 @@ def largest_learning_rate(kernel: Any) -> float:
     Raises:
         InputError: The kernel is not square and symmetric.
     """
-    matrix, (count, _) = checked_square(kernel)
-    last = len(matrix) - 1
-    greatest = float(eigh(matrix, eigvals_only=True, subset_by_index=[last, last])[0])
-    return 2 * count / greatest if greatest > 0 else math.inf
+    square = checked_square(kernel)
+    last = len(square.matrix) - 1
+    greatest = float(eigh(square.matrix, eigvals_only=True, subset_by_index=[last, last])[0])
+    return 2 * square.shape[0] / greatest if greatest > 0 else math.inf

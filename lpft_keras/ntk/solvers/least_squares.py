@@ -3,10 +3,9 @@
 import math
 
 import numpy as np
-from scipy.linalg import lstsq
 
 from lpft_keras.ntk.solvers.base import KernelSolver
-from lpft_keras.ntk.solvers.inputs import check_not_negative
+from lpft_keras.ntk.solvers.inputs import CheckedKernel, check_not_negative
 
 
 class KernelLeastSquares(KernelSolver):
@@ -43,7 +42,9 @@ class KernelLeastSquares(KernelSolver):
         if self.tolerance is not None:
             check_not_negative(self, "tolerance", most=1)
 
-    def _solve(self, matrix: np.ndarray, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
-        share = len(matrix) * np.finfo(float).eps if self.tolerance is None else self.tolerance
-        coefficients, _, self.rank_, _ = lstsq(matrix, (targets - start).reshape(-1), cond=share)
-        return coefficients, 0.0
+    def _solve(self, kernel: CheckedKernel, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
+        left, values, right = kernel.svd
+        share = len(values) * np.finfo(float).eps if self.tolerance is None else self.tolerance
+        kept = values > share * values[0]
+        self.rank_ = int(kept.sum())
+        return right[kept].T @ (left.T[kept] @ (targets - start).reshape(-1) / values[kept]), 0.0

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from lpft_keras.arrays import whole_number
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.ntk.solvers.base import KernelSolver
-from lpft_keras.ntk.solvers.inputs import eigenpairs
+from lpft_keras.ntk.solvers.inputs import CheckedKernel, eigenpairs
 
 _PENALTIES = ("coefficients", "rkhs")
 _SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky", "liblinear", "sag", "saga")
@@ -78,15 +78,15 @@ class KernelRegression(KernelSolver):
         if self.penalty not in _PENALTIES:
             raise unknown_name("penalty", self.penalty, _PENALTIES)
 
-    def _solve(self, matrix: np.ndarray, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
-        positive = targets > 0
+    def _solve(self, kernel: CheckedKernel, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
+        matrix, positive = kernel.matrix, targets > 0
         fewest = min(positive.sum(), (~positive).sum())
         if fewest < self.folds:
             raise InputError(f"{fewest} examples (of a class) are too few for {self.folds} folds")
         if self.penalty == "coefficients":
             self._search(matrix, positive, self.folds, "accuracy", tolerance=1e-4)
             return self.regression_.coef_[0], float(self.regression_.intercept_[0])
-        values, vectors = eigenpairs(matrix)
+        values, vectors = eigenpairs(kernel)
         scale = np.trace(matrix) / len(matrix)
         features, folds = vectors * np.sqrt(values / scale), _whole_examples(positive, self.folds)
         self._search(features, positive, folds, "neg_log_loss", tolerance=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.svm import SVC, SVR
 
 from lpft_keras.ntk.solvers.base import KernelSolver
-from lpft_keras.ntk.solvers.inputs import check_not_negative, check_positive
+from lpft_keras.ntk.solvers.inputs import CheckedKernel, check_not_negative, check_positive
 
 
 class KernelSVC(KernelSolver):
@@ -34,12 +34,12 @@ class KernelSVC(KernelSolver):
         super()._check_parameters()
         check_positive(self, "inverse_strength")
 
-    def _solve(self, matrix: np.ndarray, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
+    def _solve(self, kernel: CheckedKernel, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
         targets = targets.reshape(-1)
         if targets.min() == targets.max():
             # One logit, and one class: scikit-learn refuses what has an answer.
-            return np.zeros(len(matrix)), float(targets[0])
-        return _coefficients(SVC(C=self.inverse_strength, kernel="precomputed").fit(matrix, targets))
+            return np.zeros(len(targets)), float(targets[0])
+        return _coefficients(SVC(C=self.inverse_strength, kernel="precomputed").fit(kernel.matrix, targets))
 
 
 class KernelSVR(KernelSolver):
@@ -76,9 +76,9 @@ class KernelSVR(KernelSolver):
         check_positive(self, "inverse_strength")
         check_not_negative(self, "epsilon")
 
-    def _solve(self, matrix: np.ndarray, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
+    def _solve(self, kernel: CheckedKernel, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
         machine = SVR(C=self.inverse_strength, epsilon=self.epsilon, kernel="precomputed")
-        return _coefficients(machine.fit(matrix, (targets - start).reshape(-1)))
+        return _coefficients(machine.fit(kernel.matrix, (targets - start).reshape(-1)))
 
 
 def _coefficients(machine: SVC | SVR) -> tuple[np.ndarray, float]:

@@ -48,6 +48,19 @@ def test_with_logits_at_the_start_labels_times_the_whole_output_are_one_less_the
     np.testing.assert_allclose(far.dual_coef_, without.dual_coef_, rtol=1e-6, atol=1e-9)
 
 
+def test_a_singular_system_is_solved_by_least_squares_of_least_norm(one):
+    """Which it is where 1 / gamma is a singular value; and the other ridges are those of the system itself."""
+    kernel, y = one.signed.train, _signs(one.labels.train, 1)
+    signed = y[:, None] * kernel[:, 0, :, 0] * y
+    for gamma, rank in ((1 / np.linalg.svd(signed)[1][2], 47), (0.37, 48)):
+        system = np.block([[np.eye(24) / gamma, signed.T], [signed, np.eye(24) / gamma]])
+        expected, _, found, _ = np.linalg.lstsq(system, np.ones(48), rcond=1e-13)
+        assert found == rank
+        machine = ntk.AsymmetricLeastSquaresSVM(gamma).fit(kernel, one.labels.train)
+        coefficients = np.concatenate([y * machine.dual_coef_[:, 0], y * machine.flipped_coef_[:, 0]])
+        np.testing.assert_allclose(coefficients, expected, rtol=1e-6, atol=1e-8 * np.abs(expected).max())
+
+
 def test_the_flipped_kernel_is_asked_for_and_must_fit(one):
     machine = ntk.AsymmetricLeastSquaresSVM().fit(one.signed.train, one.labels.train)
     with pytest.raises(InputError, match="flipped="):

@@ -30,7 +30,8 @@ def test_every_solver_tells_classes_that_can_be_told(solver, problem):
     assert decisions.dtype == np.float64
     predictions = fitted.predict(problem.test, problem.logits.test, flipped)
     np.testing.assert_array_equal(predictions, decisions.argmax(axis=1))
-    assert fitted.accuracy(*rest) == np.mean(predictions == problem.labels.test) >= 0.75
+    assert fitted.classes_.tolist() == list(range(max(problem.classes, 2)))
+    assert fitted.score(*rest) == fitted.accuracy(*rest) == np.mean(predictions == problem.labels.test) >= 0.75
     if problem.classes == 1:
         np.testing.assert_array_equal(decisions[:, 0], -decisions[:, 1])
         assert fitted.logit_accuracy(*rest) == fitted.accuracy(*rest)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from lpft_keras import ntk
 from lpft_keras.errors import InputError
@@ -60,5 +61,43 @@ def test_the_asymmetric_machine_is_selected_by_its_flipped_kernel(problem):
 def test_unknown_parameters_and_no_candidates_are_refused(three):
     with pytest.raises(InputError, match="unknown parameter of KernelSVC 'gama'"):
         ntk.solver_grid(ntk.KernelSVC(), {"gama": [1]})
-    with pytest.raises(InputError, match="no candidates"):
-        ntk.select_solver(*_arguments(three), candidates=[])
+    for values in (1.0, "ten", None):
+        with pytest.raises(InputError, match=r"inverse_strength must be a sequence of values, as in \{'inverse"):
+            ntk.solver_grid(ntk.KernelSVC(), {"inverse_strength": values})
+    for candidates, message in (
+        ([], "no candidates"),
+        (ntk.KernelSVC(), r"a sequence of solvers, as in \[KernelSVC\(\)\], not KernelSVC\(\)"),
+        (3, "a sequence of solvers"),
+        ([ntk.KernelSVC(), 3], r"candidates\[1\] must be a kernel solver, as KernelSVC\(\) is, not 3"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ntk.select_solver(*_arguments(three), candidates=candidates)
+
+
+def test_what_candidates_share_does_not_change_what_each_finds(problem):
+    """Each row of the table is that of its candidate alone, whatever ridge came before; symmetric and asymmetric."""
+    ridges = [0.0, 0.1, 0.01, 0.1]
+    symmetric = [
+        solver
+        for one, grid in (
+            (ntk.KernelLeastSquares(), {"f0_scaling": [10.0, np.inf]}),
+            (ntk.KernelSVC(), {"inverse_strength": [0.1, 10.0]}),
+            (ntk.GradientFlow(), {"time": [0.1, 10.0]}),
+            (ntk.KernelRegression(penalty="rkhs"), {"folds": [3]}),
+        )
+        for solver in ntk.solver_grid(one, grid | ({} if "time" in grid else {"regularization": ridges}))
+    ]
+    grid = {"mixing": [0.0, 1.0], "regularization": ridges, "gamma": [1e-3, 1.0]}
+    asymmetric = ntk.solver_grid(ntk.AsymmetricLeastSquaresSVM(f0_scaling=10.0), grid)
+    logits, labels, signed = problem.logits, problem.labels, problem.signed
+    for train, test, flipped, candidates in (
+        (problem.train, problem.test, None, symmetric),
+        (signed.train, signed.test, signed.flipped, asymmetric),
+    ):
+        options = {"logits": logits.train, "validation_logits": logits.test, "flipped": flipped}
+        selection = ntk.select_solver(train, labels.train, test, labels.test, candidates=candidates, **options)
+        assert len({row["logit_accuracy"] for row in selection.table}) > 1
+        for row, solver in zip(selection.table, candidates, strict=True):
+            alone = clone(solver).fit(train, labels.train, logits.train)
+            for name in ("accuracy", "logit_accuracy"):
+                assert row[name] == getattr(alone, name)(test, labels.test, logits.test, flipped)
