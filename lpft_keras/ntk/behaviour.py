@@ -10,6 +10,7 @@ from keras import ops
 
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.directions import Direction, gradient
+from lpft_keras.ntk.linear import checked_weights
 from lpft_keras.ntk.problem import pose
 from lpft_keras.ntk.segments import joined
 from lpft_keras.ntk.statistics import as_matrix
@@ -45,7 +46,7 @@ def kernel_change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
 def gradient_change(
     model: keras.Model,
-    weights: Sequence[np.ndarray],
+    weights: keras.Model | Sequence[np.ndarray],
     x: Any,
     *,
     variables: Choice | None = None,
@@ -55,21 +56,22 @@ def gradient_change(
 
     Args:
         model: A Keras classifier, as `empirical_ntk` takes it, at the pre-trained weights, which it keeps.
-        weights: The fine-tuned weights, in the order of `model.get_weights()`.
+        weights: The fine-tuned weights: a model of the same variables, or arrays in the order of `model.get_weights()`.
         x: N examples.
         variables: What the gradients are taken by, as `empirical_ntk` takes it.
         show_progress: Whether to show a progress bar; None decides by the terminal.
 
     Returns:
-        ||g_T - g_0|| / ||g_0|| of each example and logit, float64 [N, C].
+        ||g_T - g_0|| / ||g_0|| of each example and logit, float64 [N, C]; NaN where g_0 is zero, as it is below a head
+        of zeros.
 
     Raises:
-        InputError: As `empirical_ntk`.
+        InputError: As `empirical_ntk`, or the weights are not those of such a model.
 
     Costs:
         2 N C gradients, and memory for 2 C of them.
     """
-    problem = pose(model, [x], variables)
+    problem, fine_tuned = pose(model, [x], variables), checked_weights(model, weights)
     whole = joined(problem.segments)
     count, classes = problem.counts[0], problem.classes
     result = np.empty((count, classes))
@@ -80,10 +82,11 @@ def gradient_change(
     with problem.computing(), progress_bar("gradients before and after", count, show_progress) as advance:
         for number in range(count):
             before = gradients(number)
-            with weights_as(model, weights):
+            with weights_as(model, fine_tuned):
                 after = gradients(number)
             for c, (old, new) in enumerate(zip(before, after, strict=True)):
-                result[number, c] = _distance(new, old) / _distance(old, None)
+                size = _distance(old, None)
+                result[number, c] = _distance(new, old) / size if size else np.nan
             advance(number + 1)
     return result
 

@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import math
 import pickle
 import re
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from joblib import Parallel, delayed
 
 from lpft_keras import __version__
 from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.ntk.assembly import Assembly
 from lpft_keras.ntk.gram import Factors
 from lpft_keras.ntk.memory import check_memory
 from lpft_keras.ntk.parts import grouping
@@ -108,11 +110,13 @@ def compute(model: keras.Model, data: Sequence[Any], square: bool, options: Opti
     Raises:
         InputError: As `empirical_ntk`.
     """
-    problem, tiles, done = _computed(model, data, square, options)
-    whole = _assembled(problem, tiles, done)
+    problem, whole = _computed(model, data, square, options)
     pretrain = whole.pop("pretrain")
     parts = {name.removeprefix("finetune/"): part for name, part in whole.items()}
-    finetune = np.sum(list(parts.values()), axis=0)
+    first, *rest = parts.values()
+    finetune = first.copy() if rest else first
+    for part in rest:
+        finetune += part
     edges = itertools.pairwise(np.cumsum([0, *problem.counts]))
     return [
         NTK(pretrain[a:b], finetune[a:b], {name: part[a:b] for name, part in parts.items()} if options.parts else {})
@@ -134,33 +138,30 @@ def project(model: keras.Model, x: Any, options: Options) -> tuple[Problem, Grou
     Raises:
         InputError: As `projected_ntk`.
     """
-    problem, tiles, done = _computed(model, [x], True, options)
-    found = {name: np.concatenate([done[number][name] for number in range(len(tiles))]) for name in done[0]}
-    _check_finite(found)
-    return problem, found
+    return _computed(model, [x], True, options)
 
 
-def _computed(
-    model: keras.Model, data: Sequence[Any], square: bool, options: Options
-) -> tuple[Problem, list[Tile], dict[int, Groups]]:
-    """Return a problem, its tiles, and what each came to."""
+def _computed(model: keras.Model, data: Sequence[Any], square: bool, options: Options) -> tuple[Problem, Groups]:
+    """Return a problem, and what all its tiles come to together."""
     devices = devices_of(options.workers)
-    if options.dtype not in _WIDTHS:
-        raise unknown_name("dtype", options.dtype, _WIDTHS)
-    if options.kind not in KINDS:
-        raise unknown_name("kind", options.kind, KINDS)
-    if isinstance(options.max_memory, bool) or not isinstance(options.max_memory, int | float):
+    for name, value, known in (("dtype", options.dtype, _WIDTHS), ("kind", options.kind, KINDS)):
+        if not isinstance(value, str) or value not in known:
+            raise unknown_name(name, value, known)
+    number = isinstance(options.max_memory, int | float) and not isinstance(options.max_memory, bool)
+    if not number or not math.isfinite(options.max_memory):
         raise InputError(f"max_memory must be a number of bytes, like 8e9, not {options.max_memory!r}")
     problem = posed(model, data, options.variables, options.single_logit, _WIDTHS[options.dtype][0])
     groups = len({grouping(options.parts, _paths(problem))(path) for path in _paths(problem)})
-    check_memory(problem.counts, problem.classes, groups, options.dimension)
     tiles = _plan(problem, square, options, len(devices))
+    check_memory(problem.counts, problem.classes, groups, options.dimension, tiles)
+    whole = Assembly(tiles, problem.counts[0], sum(problem.counts), options.dimension is not None)
     with ExitStack() as stack:
         if devices != [None]:
             directory = options.directory or stack.enter_context(TemporaryDirectory())
             options = replace(options, directory=directory)
             _spread(model, data, problem, options, tiles, devices)
-        return problem, tiles, _Computation(model, problem, options).run(tiles)
+        _Computation(model, problem, options).run(tiles, whole.take)
+    return problem, whole.groups
 
 
 def _paths(problem: Problem) -> list[str]:
@@ -214,7 +215,7 @@ def _work(modules, sent: bytes, places: list[int], head, taps: bool, data, optio
         chosen = [model.variables[place] for place in places]
         problem = pose(model, data, chosen, options.single_logit, _WIDTHS[options.dtype][0], taps)
         problem = replace(problem, subset=Subset(problem.subset.below, *head))
-        _Computation(model, problem, options).run(tiles)
+        _Computation(model, problem, options).run(tiles, lambda number, found: None)
 
 
 class _Computation:
@@ -227,24 +228,25 @@ class _Computation:
         if options.dimension is not None:
             self._chain = SketchChain(problem, self._group, dimension=options.dimension, seed=options.seed)
 
-    def run(self, tiles: list[Tile]) -> dict[int, Groups]:
-        """Return what each tile comes to."""
+    def run(self, tiles: list[Tile], take: Callable[[int, Groups], None]) -> None:
+        """Compute the tiles, and hand each over by its number as soon as it is done: none is kept here."""
         store = self._store(tiles)
         waiting = list(enumerate(tiles))
-        done: dict[int, Groups] = {}
+        done = 0
         each = len(self._problem.segments) + 1
         show = self._options.show_progress
         with self._problem.computing(), progress_bar("neural tangent kernel", len(tiles) * each, show) as advance:
             # Tiles that another process works on are looked at again when nothing else is left.
             for patient in (False, True):
                 for number, tile in list(waiting):
-                    steps = itertools.count(len(done) * each + 1)
+                    steps = itertools.count(done * each + 1)
                     found = self._tile(number, tile, store, patient, lambda steps=steps: advance(next(steps)))
                     if found is not None:
-                        done[number] = found
+                        take(number, found)
+                        del found  # else it would be held while the next one is computed
                         waiting.remove((number, tile))
-                        advance(len(done) * each)
-        return done
+                        done += 1
+                        advance(done * each)
 
     def _tile(self, number: int, tile: Tile, store: Store | None, wait: bool, advance) -> Groups | None:
         """Return a tile, computed here or elsewhere; None where another process is at it and we don't wait."""
@@ -289,27 +291,3 @@ class _Computation:
         kinds = len(set(groups)) + 1
         size = 8 * (sum(entries) * kinds + max(entries) * kinds * len(self._problem.segments))
         return Store(Path(self._options.directory), identity, size)
-
-
-def _assembled(problem: Problem, tiles: Sequence[Tile], done: dict[int, Groups]) -> Groups:
-    """Put tiles together; what lies on the other side of the diagonal may be the same, transposed."""
-    (columns, *_), total, classes = problem.counts, sum(problem.counts), problem.classes
-    whole: Groups = {name: np.zeros((total, classes, columns, classes)) for name in done[0]}
-    every = np.arange(classes)
-    computed = {(int(tile.columns[0]), int(tile.rows[0])) for tile in tiles if len(tile.rows)}
-    for number, tile in enumerate(tiles):
-        for name, part in done[number].items():
-            if tile.square:
-                whole[name][np.ix_(tile.columns, every, tile.columns)] = part[: len(tile.columns)]
-            if len(tile.rows):
-                across = part[len(tile.columns) :]
-                whole[name][np.ix_(tile.rows, every, tile.columns)] = across
-                if tile.rows[0] < columns and (int(tile.rows[0]), int(tile.columns[0])) not in computed:
-                    whole[name][np.ix_(tile.columns, every, tile.rows)] = across.transpose(2, 3, 0, 1)
-    _check_finite(whole)
-    return whole
-
-
-def _check_finite(found: Groups) -> None:
-    if not all(np.isfinite(part).all() for part in found.values()):
-        raise InputError("the model's gradients hold NaN or infinite values for these examples")

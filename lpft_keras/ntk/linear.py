@@ -7,16 +7,20 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from lpft_keras.arrays import as_array, is_float
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.problem import pose
+from lpft_keras.ntk.processes import weights_of
 from lpft_keras.ntk.segments import joined, value_of
+from lpft_keras.storage import fingerprint
 
 
 class LinearizedModel(keras.Model):
     """f_lin(x) = f(x; theta_0) + J(x; theta_0) (theta - theta_0), by one directional derivative a batch.
 
     Made by `linearize`. It predicts and evaluates as any Keras model does; it has no variables of its own that `fit`
-    could train.
+    could train. It reads theta_0 from the model itself, whose weights must stay what they were: `predict` and
+    `evaluate` raise an `InputError` where they have changed since.
 
     Args:
         model: The model, at theta_0.
@@ -38,6 +42,8 @@ class LinearizedModel(keras.Model):
 
         # Past Keras, which would track what it finds: they are another model's.
         held = {
+            "model": model,
+            "home": fingerprint(weights_of(model)),
             "problem": problem,
             "whole": whole,
             "tangents": [ops.convert_to_tensor(moved(variable)) for variable in whole.direct],
@@ -59,6 +65,24 @@ class LinearizedModel(keras.Model):
                 logits = logits + value_of(bias, "float32") + ops.convert_to_tensor(by_bias)
         return logits
 
+    def predict(self, *arguments, **named):
+        """Return what Keras' `predict` does; refused where the model has left theta_0."""
+        self._check_home()
+        return super().predict(*arguments, **named)
+
+    def evaluate(self, *arguments, **named):
+        """Return what Keras' `evaluate` does; refused where the model has left theta_0."""
+        self._check_home()
+        return super().evaluate(*arguments, **named)
+
+    def _check_home(self) -> None:
+        model = self._held["model"]
+        if fingerprint(weights_of(model)) != self._held["home"]:
+            raise InputError(
+                f"the weights of model {model.name!r} have changed since it was linearized; give them back "
+                "(model.set_weights), or linearize it anew"
+            )
+
     def compute_output_spec(self, inputs, training=None):
         """Return the shape of the logits without running the model."""
         rows = tree.flatten(inputs)[0].shape[0]
@@ -73,7 +97,7 @@ def linearize(model: keras.Model, weights: keras.Model | Sequence[np.ndarray], x
 
     Args:
         model: A Keras classifier, as `empirical_ntk` takes it, at theta_0. While the linear model is used it must keep
-            these weights.
+            these weights; the linear model refuses to predict where it has not.
         weights: theta: a model of the same variables, or arrays in the order of `model.get_weights()`.
         x: One or more examples, to look at the model by.
 
@@ -90,18 +114,33 @@ def linearize(model: keras.Model, weights: keras.Model | Sequence[np.ndarray], x
         >>> model.set_weights(before)
         >>> linear_logits = linearize(model, after, x).predict(x)
     """
+    return LinearizedModel(model, checked_weights(model, weights), x)
+
+
+def checked_weights(model: keras.Model, weights: keras.Model | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return other weights of a model as arrays.
+
+    Args:
+        model: The model.
+        weights: A model of the same variables, or arrays in the order of `model.get_weights()`.
+
+    Raises:
+        InputError: They are not of the shapes of the model's, or hold what is no finite number.
+    """
     if isinstance(weights, keras.Model):
         weights = weights.get_weights()
-    arrays = [np.asarray(array) for array in weights]
+    if not isinstance(weights, list | tuple):
+        raise InputError(f"weights must be a model or a list of arrays, not {type(weights).__name__}")
+    arrays = [as_array(array, f"weights[{number}]") for number, array in enumerate(weights)]
     shapes = [tuple(variable.shape) for variable in model.weights]
     if [array.shape for array in arrays] != shapes:
         raise InputError(
             f"weights hold {len(arrays)} arrays that are not of the shapes of model {model.name!r}'s {len(shapes)} "
             "variables; give those of the same model after training"
         )
-    if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
+    if not all(np.isfinite(array).all() for array in arrays if is_float(array)):
         raise InputError("the weights hold NaN or infinite values")
-    return LinearizedModel(model, arrays, x)
+    return arrays
 
 
 def gain_recovered(before: float, after: float, linear: float) -> float:

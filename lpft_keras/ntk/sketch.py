@@ -1,7 +1,9 @@
 """Gradients projected onto few random directions, whose inner products are the kernel's on average.
 
-A count sketch: each coordinate goes, with a random sign, to one of k buckets, which are sums. It costs one addition a
-coordinate, and errs as a dense Gaussian projection does (Johnson and Lindenstrauss 1984; Weinberger et al. 2009).
+A count sketch: each coordinate goes, with a random sign, to one of k buckets, which are sums (Charikar et al. 2002;
+Weinberger et al. 2009). It costs one addition a coordinate, and its variance is at most that of a dense Gaussian
+projection. Its tail is not: two coordinates meet in a bucket with probability 1 / k, so where few coordinates make up a
+gradient, great errors are rare but not exponentially so, and Chebyshev's inequality is what holds.
 """
 
 from collections.abc import Sequence

@@ -58,6 +58,11 @@ def chosen_subset(
     if callable(choice):
         found = [variable for variable in below if choice(variable)]
     else:
+        if not isinstance(choice, Iterable):
+            raise InputError(
+                "variables must be the name of a subset, a function of a variable or a list of variables, "
+                f"not {choice!r}"
+            )
         wanted = _known(model, list(choice))
         found = [variable for variable in below if id(variable) in wanted]
     if not found:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lpft_keras.arrays import as_array
 from lpft_keras.errors import InputError
 from lpft_keras.ntk.directions import changes, gradient
 from lpft_keras.ntk.problem import Problem, pose
@@ -35,7 +36,7 @@ def vector_product(
         float64 array of shape [N1, C].
 
     Raises:
-        InputError: As `empirical_ntk`, or the vector has another shape.
+        InputError: As `empirical_ntk`, or the vector has another shape, or holds what is no finite number.
 
     Costs:
         A gradient of N2 examples and a directional derivative of N1, whatever C is; memory of one gradient.
@@ -43,12 +44,28 @@ def vector_product(
     problem = pose(model, [x1] if x2 is None else [x1, x2], variables, single_logit)
     own, columns = np.arange(problem.counts[0]), np.arange(problem.counts[-1])
     columns = columns if x2 is None else problem.counts[0] + columns
-    vector = np.asarray(vector, "float64")
-    if vector.shape != (len(columns), problem.classes):
-        raise InputError(f"the vector must have the shape {(len(columns), problem.classes)}, not {vector.shape}")
+    vector = checked_vector(vector, (len(columns), problem.classes))
     whole = joined(problem.segments)
     with problem.computing():
         return _product(problem, whole, own, columns, vector)
+
+
+def checked_vector(vector: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a vector that a kernel is to be multiplied by, float64 [N2, C].
+
+    Args:
+        vector: What the user gave.
+        shape: The shape that it must have.
+
+    Raises:
+        InputError: It is of another shape, or holds what is no finite number.
+    """
+    array = as_array(vector, "vector").astype("float64")
+    if array.shape != shape:
+        raise InputError(f"the vector must have the shape {shape}, not {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError("the vector holds NaN or infinite values")
+    return array
 
 
 def _product(problem: Problem, whole: Segment, own: np.ndarray, columns: np.ndarray, vector: np.ndarray) -> np.ndarray:

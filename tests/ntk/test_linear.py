@@ -7,6 +7,7 @@ from keras import ops
 
 from lpft_keras import ntk
 from lpft_keras.errors import InputError
+from lpft_keras.models.classifier import scale_head
 from lpft_keras.models.lora import enable_lora
 from lpft_keras.ntk.behaviour import weights_as
 from lpft_keras.training.batches import model_inputs
@@ -117,6 +118,46 @@ def test_other_weights_are_refused(rng):
     broken[0] = broken[0] * np.nan
     with pytest.raises(InputError, match="NaN or infinite"):
         ntk.linearize(model, broken, x)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weights: weights[:1], "weights hold 1 arrays that are not of the shapes"),
+        (lambda weights: [weights[0] * np.nan, *weights[1:]], "NaN or infinite"),
+        (lambda weights: ["a", *weights[1:]], r"weights\[0\] must be real numbers"),
+        (lambda weights: 5, "weights must be a model or a list of arrays, not int"),
+    ],
+)
+def test_other_weights_have_no_change_of_gradients(rng, change, message):
+    model, x = small_classifier(), model_inputs(small_tokens(rng, 2), np.arange(2), 32)
+    for use in (ntk.gradient_change, ntk.linearize):
+        with pytest.raises(InputError, match=message):
+            use(model, change(model.get_weights()), x)
+
+
+def test_a_model_that_left_its_weights_is_refused(rng):
+    """The linear model would take the derivative at other weights, silently."""
+    model, x = small_classifier(), model_inputs(small_tokens(rng, 3), np.arange(3), 32)
+    home, after = model.get_weights(), moved(model, 1e-2)
+    linear = ntk.linearize(model, after, x)
+    linear.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = linear.predict(x, verbose=0)
+    model.set_weights(after)
+    for use in (lambda: linear.predict(x, verbose=0), lambda: linear.evaluate(x, np.array([0, 1, 2]), verbose=0)):
+        with pytest.raises(InputError, match="have changed since it was linearized"):
+            use()
+    model.set_weights(home)
+    np.testing.assert_array_equal(linear.predict(x, verbose=0), expected)
+
+
+def test_no_gradient_has_no_relative_change(rng):
+    """Below a head of zeros nothing moves the logits."""
+    model, x = small_classifier(), model_inputs(small_tokens(rng, 3), np.arange(3), 32)
+    after = model.get_weights()
+    scale_head(model, 0.0)
+    assert np.isnan(ntk.gradient_change(model, after, x, variables="no-head")).all()
+    assert np.isfinite(ntk.gradient_change(model, after, x)).all()
 
 
 def test_gain_recovered():

@@ -1,10 +1,13 @@
 """Projected gradients: right on average, as far off as they say, the same however they are computed."""
 
+import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from lpft_keras import ntk
 from lpft_keras.errors import InputError
+from lpft_keras.models.classifier import scale_head
 from lpft_keras.ntk.passes import bytes_an_example
 from lpft_keras.ntk.problem import pose
 from tests.ntk import cases
@@ -80,6 +83,58 @@ def test_one_logit_and_subsets():
     near = ntk.projected_ntk(case.model, case.x, 1 << 16, **arguments).kernel()
     np.testing.assert_allclose(near.pretrain, exact.pretrain)
     assert np.linalg.norm(near.finetune - exact.finetune) < 0.05 * np.linalg.norm(exact.finetune)
+
+
+def test_the_tail_is_chebyshevs_and_not_that_of_a_gaussian_projection():
+    """Gradients of two equal coordinates, another two for each example: these meet in a bucket, or F is exact."""
+    examples, dimension, epsilon = 1500, 512, 0.5
+    body = keras.Input((2 * examples,))
+    features = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(body)
+    model, _ = cases.with_head(body, features, classes=2)
+    x = np.repeat(np.eye(examples, dtype="float32"), 2, axis=1)
+    exact = 2 * ops.convert_to_numpy(model.get_layer("head").kernel)[0, 0] ** 2  # of a logit with itself
+    off = []
+    for seed in range(3):
+        gradients = ntk.projected_ntk(model, x, dimension, seed).gradients[:, 0].astype("float64")
+        off.extend(np.abs((gradients**2).sum(axis=1) - exact) > epsilon * exact)
+    tail = np.mean(off)
+    assert tail == pytest.approx(1 / dimension, rel=0.8)
+    assert 4 * np.exp(-(epsilon**2 - epsilon**3) * dimension / 4) < tail <= 2 / (dimension * epsilon**2)
+
+
+def test_projections_of_unlike_kinds_have_no_kernel():
+    case = cases.make("perceptron")
+    one = ntk.projected_ntk(case.model, case.x, 8)
+    others = {
+        r"seed \(0 and 1\)": ntk.projected_ntk(case.model, case.x, 8, seed=1),
+        r"dimension \(8 and 9\)": ntk.projected_ntk(case.model, case.x, 9),
+        "variables": ntk.projected_ntk(case.model, case.x, 8, variables="no-head"),
+    }
+    before = case.model.get_weights()
+    scale_head(case.model, 2.0)
+    others["weights"] = ntk.projected_ntk(case.model, case.x, 8)
+    case.model.set_weights(before)
+    for message, other in others.items():
+        for use in (one.kernel, one.standard_error, lambda other: one.product(np.ones((7, 3)), other)):
+            with pytest.raises(InputError, match=f"unlike {message}"):
+                use(other)
+
+
+def test_wrong_vectors_and_dtypes_are_refused():
+    case = cases.make("perceptron")
+    one = ntk.projected_ntk(case.model, case.x, 8)
+    for vector, message in (
+        (np.ones((7, 2)), r"the vector must have the shape \(7, 3\), not \(7, 2\)"),
+        (np.full((7, 3), np.nan), "the vector holds NaN"),
+        ([["a"] * 3] * 7, "vector must be real numbers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            one.product(vector)
+        with pytest.raises(InputError, match=message):
+            ntk.vector_product(case.model, case.x, vector)
+    for dtype in ("bfloat16", "tensorfloat32", ["float32"]):
+        with pytest.raises(InputError, match="unknown dtype"):
+            ntk.projected_ntk(case.model, case.x, 8, dtype=dtype)
 
 
 @pytest.mark.parametrize("dimension", [0, 2.5, None])

@@ -8,6 +8,9 @@ from keras import ops
 from lpft_keras import ntk
 from lpft_keras.errors import InputError
 from lpft_keras.models.classifier import scale_head
+from lpft_keras.ntk.directions import changes, gradient
+from lpft_keras.ntk.problem import pose
+from lpft_keras.ntk.segments import joined
 from lpft_keras.training.batches import model_inputs
 from tests.helpers import small_classifier, small_tokens
 from tests.ntk import cases
@@ -126,15 +129,22 @@ def test_one_example_by_signs_is_the_asymmetric_kernel():
 
 
 def test_features_move_linearly_with_the_head_and_f_with_its_square(rng):
-    """At fixed delta: scaling the head changes delta as well, so it is put back by what the prediction is linear in."""
+    """At a fixed vector in place of delta, which scaling the head would change as well."""
     model, x = small_classifier(), model_inputs(small_tokens(rng, 9), np.arange(9), 32)
     vector = rng.normal(size=(9, 3))
-    before = ntk.empirical_ntk(model, x)
-    moved = ntk.vector_product(model, x, vector, variables="no-head")
+
+    def moved():
+        problem = pose(model, [x], "no-head")
+        whole, every = joined(problem.segments), np.arange(9)
+        with problem.computing():
+            return changes(problem, whole, every, gradient(problem, whole, every, vector))
+
+    before, kernel = moved(), ntk.empirical_ntk(model, x)
     scale_head(model, 3.0)
-    after = ntk.empirical_ntk(model, x)
-    assert difference(after.finetune, 9 * before.finetune) < 1e-5
-    assert difference(ntk.vector_product(model, x, vector, variables="no-head"), 9 * moved) < 1e-5
+    after = moved()
+    assert difference(after.features, 3 * before.features) < 1e-5
+    assert difference(after.by_features, 9 * before.by_features) < 1e-5
+    assert difference(ntk.empirical_ntk(model, x).finetune, 9 * kernel.finetune) < 1e-5
 
 
 def test_with_more_head_features_move_less_for_the_same_change_of_logits(rng):
