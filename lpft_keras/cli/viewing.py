@@ -97,6 +97,13 @@ def _calls(command: argparse.ArgumentParser, parsed: argparse.Namespace):
         task = asked_task(parsed, None) if own_task_arguments(parsed) else None
         yield partial(kernel_view_of, parsed.task, parsed.data_dir, task=task, **shared)
         return
+    if (
+        parsed.task is not None
+        and not str(parsed.task).endswith(".toml")
+        and ("/" in parsed.task or "\\" in parsed.task)
+    ):
+        found = "holds no run (no config.json)" if Path(parsed.task).is_dir() else "is no directory"
+        raise InputError(f"{parsed.task} {found}; give a task, or the directory of a finished run")
     options: dict[str, Any] = split_options(parsed, "method", "seed", "shots", "learning_rates", "optimizers", *shared)
     options |= {**shared, "shots": {None: 16, 0: None}.get(parsed.shots, parsed.shots)}
     options |= {"learning_rates": _rates(parsed.learning_rates or [])}

@@ -152,6 +152,6 @@ def gain_recovered(before: float, after: float, linear: float) -> float:
         linear: Accuracy of the linear model.
 
     Returns:
-        (linear - before) / (after - before); NaN where fine-tuning gained nothing.
+        (linear - before) / (after - before); NaN where fine-tuning gained nothing, or lost.
     """
-    return float("nan") if after == before else (linear - before) / (after - before)
+    return (linear - before) / (after - before) if after > before else float("nan")

@@ -51,8 +51,8 @@ def chosen_subset(
         found = [variable for variable in below if id(variable) in trainable]
         if not found:
             raise InputError(
-                "no variable below the head is trainable, so F would be nothing; unfreeze the backbone, or choose "
-                "variables=model.variables"
+                "no variable below the head is trainable, so F would be nothing; unfreeze the backbone, or name frozen "
+                "variables (variables=model.variables); a model that is a head alone has P alone, <x, x'> + 1"
             )
         return Subset(tuple(found), bias=whole)
     if callable(choice):

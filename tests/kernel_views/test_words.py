@@ -40,7 +40,7 @@ def test_every_number_is_in_its_place(made):
     assert found["SGD, learning rate 0.01"] == ["0.0123", "0.02"]
     assert found["SignGD, learning rate 0.001"] == ["0.3", "-"]
     assert found["norm of the head at the start"] == ["1.25", ""]
-    assert found["largest stable learning rate, squared loss"] == ["0.0625", ""]
+    assert found["largest stable learning rate, mean squared loss"] == ["0.0625", ""]
     assert found["F of LoRA / F of what it adapts"] == ["0.0855±0.01", "0.0833"]
     assert found["what is left of it"] == ["0.187", ""]
     assert found["sum P delta against V phi / C, after LP"] == ["3.0e-05", "0"]

@@ -162,8 +162,9 @@ def test_no_gradient_has_no_relative_change(rng):
 
 def test_gain_recovered():
     assert ntk.gain_recovered(0.5, 0.9, 0.7) == pytest.approx(0.5)
-    assert ntk.gain_recovered(0.5, 0.4, 0.45) == pytest.approx(0.5)
-    assert np.isnan(ntk.gain_recovered(0.5, 0.5, 0.7))
+    assert ntk.gain_recovered(0.5, 0.9, 0.3) == pytest.approx(-0.5)
+    for after in (0.5, 0.4):  # no gain that a share could be of
+        assert np.isnan(ntk.gain_recovered(0.5, after, 0.7))
 
 
 def test_gradients_move_as_their_kernels_say(rng):
