@@ -1,9 +1,11 @@
 """`kernel-view`: whether fine-tuning behaves like a kernel."""
 
 import argparse
+import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lpft_keras.cli.parser import (
     add_model_arguments,
@@ -18,6 +20,9 @@ from lpft_keras.cli.parser import (
 from lpft_keras.errors import InputError
 from lpft_keras.methods import METHODS, fine_tuning
 from lpft_keras.progress import silent_start
+
+if TYPE_CHECKING:
+    from lpft_keras.kernel_views import KernelView
 
 
 def add_kernel_view(commands) -> None:
@@ -73,35 +78,20 @@ def _kernel_view(command: argparse.ArgumentParser, parsed: argparse.Namespace) -
     return 0
 
 
-def _calls(command: argparse.ArgumentParser, parsed: argparse.Namespace):
-    """Yield what takes one view each: of the run that was named, or of each method and seed of a task."""
-    show = False if parsed.json else None
-    shared = {
-        "rows": parsed.rows,
-        "max_memory": parsed.max_memory,
-        "overwrite": parsed.overwrite,
-        "show_progress": show,
-    }
-    with silent_start():
-        from lpft_keras.kernel_views import kernel_view, kernel_view_of
+def _calls(command: argparse.ArgumentParser, parsed: argparse.Namespace) -> list[Callable[[], "KernelView"]]:
+    """Return what takes one view each, of the run that was named, or of each method and seed of a task.
 
+    What can be wrong with flags is told before Keras is imported.
+    """
+    shared = {name: getattr(parsed, name) for name in ("rows", "max_memory", "overwrite")}
+    shared["show_progress"] = False if parsed.json else None
     if parsed.task is not None and (Path(parsed.task) / "config.json").is_file():
-        own = {"command", "call", "json", "task", "data_dir", *shared}
-        for name, value in vars(parsed).items():
-            if name not in own and not name.startswith("own_") and value != command.get_default(name):
-                flag = {"optimizers": "optimizer", "learning_rates": "learning_rate", "label_words": "label_word"}
-                raise InputError(
-                    f"--{flag.get(name, name).replace('_', '-')} is for a TASK; {parsed.task} is a run, whose settings "
-                    "are its own"
-                )
+        _check_flags_of_a_run(command, parsed, {"command", "call", "json", "task", "data_dir", *shared})
         task = asked_task(parsed, None) if own_task_arguments(parsed) else None
-        yield partial(kernel_view_of, parsed.task, parsed.data_dir, task=task, **shared)
-        return
-    if (
-        parsed.task is not None
-        and not str(parsed.task).endswith(".toml")
-        and ("/" in parsed.task or "\\" in parsed.task)
-    ):
+        with silent_start():
+            from lpft_keras.kernel_views import kernel_view_of
+        return [partial(kernel_view_of, parsed.task, parsed.data_dir, task=task, **shared)]
+    if parsed.task is not None and re.search(r"[/\\]", parsed.task) and not parsed.task.endswith(".toml"):
         found = "holds no run (no config.json)" if Path(parsed.task).is_dir() else "is no directory"
         raise InputError(f"{parsed.task} {found}; give a task, or the directory of a finished run")
     options: dict[str, Any] = split_options(parsed, "method", "seed", "shots", "learning_rates", "optimizers", *shared)
@@ -109,10 +99,21 @@ def _calls(command: argparse.ArgumentParser, parsed: argparse.Namespace):
     options |= {"learning_rates": _rates(parsed.learning_rates or [])}
     if parsed.optimizers:
         options["optimizers"] = parsed.optimizers
-    task = asked_task(parsed, parsed.task)
-    for method in _methods(parsed):
-        for seed in parsed.seed or [13]:
-            yield partial(kernel_view, task, method, seed=seed, **options)
+    task, methods = asked_task(parsed, parsed.task), _methods(parsed)
+    with silent_start():
+        from lpft_keras.kernel_views import kernel_view
+    return [
+        partial(kernel_view, task, method, seed=seed, **options) for method in methods for seed in parsed.seed or [13]
+    ]
+
+
+def _check_flags_of_a_run(command: argparse.ArgumentParser, parsed: argparse.Namespace, own: set[str]) -> None:
+    """Refuse flags that a run has settings of its own for."""
+    names = {"optimizers": "optimizer", "learning_rates": "learning_rate", "label_words": "label_word"}
+    for name, value in vars(parsed).items():
+        if name not in own and not name.startswith("own_") and value != command.get_default(name):
+            flag = names.get(name, name).replace("_", "-")
+            raise InputError(f"--{flag} is for a TASK; {parsed.task} is a run, whose settings are its own")
 
 
 def _methods(parsed: argparse.Namespace) -> list[str | None]:

@@ -101,9 +101,10 @@ def _steps(report: Mapping[str, Any]) -> Sheet:
 
 def _theory(report: Mapping[str, Any]) -> Sheet:
     low, gap = report["theory"]["low_rank"], report["theory"]["lp_optimum_gap"]
+    rate = report["kernels"]["sgd"]["largest_learning_rate"]
     rows = [
         ["norm of the head at the start", f"{report['start']['head_norm']:.3g}", ""],
-        ["largest stable learning rate, mean squared loss", f"{report['kernels']['sgd']['largest_learning_rate']:.3g}", ""],
+        ["largest stable learning rate, mean squared loss", f"{rate:.3g}", ""],
         [
             "F of LoRA / F of what it adapts",
             f"{_number(low['factor'])}±{_number(low['deviation'], '.1g')}",
