@@ -112,14 +112,23 @@ def transformer(kind, directory, lora=False, classes=CLASSES):
     return Case(model, x, *reference.tangents(features, parameters, head))
 
 
+def _drawn(seed):
+    """Return an initializer that gives the same weights on all backends."""
+
+    def draw(shape, dtype=None):
+        return np.random.default_rng(seed).normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape).astype("float32")
+
+    return draw
+
+
 def perceptron():
     """A sequential MLP, one of whose layers is used twice."""
     import torch
 
     rng = np.random.default_rng(1)
-    shared = keras.layers.Dense(6, activation="tanh", name="shared")
+    shared = keras.layers.Dense(6, activation="tanh", name="shared", kernel_initializer=_drawn(4))
     inputs = keras.Input((6,))
-    first = keras.layers.Dense(6, activation="silu", name="first")
+    first = keras.layers.Dense(6, activation="silu", name="first", kernel_initializer=_drawn(3))
     hidden = keras.layers.Dropout(0.5)(first(inputs))
     model, head = with_head(inputs, keras.layers.Dropout(0.3)(shared(shared(hidden))))
     x = rng.normal(size=(ROWS, 6)).astype("float32")
@@ -141,9 +150,10 @@ def convolutional():
 
     rng = np.random.default_rng(2)
     inputs = keras.Input((8, 8, 2))
-    hidden = keras.layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
+    hidden = keras.layers.Conv2D(4, 3, padding="same", name="stem", kernel_initializer=_drawn(5))(inputs)
     normal = keras.layers.BatchNormalization(name="normal")
-    inner = keras.layers.Conv2D(4, 3, padding="same", name="inner")(keras.layers.ReLU()(normal(hidden)))
+    second = keras.layers.Conv2D(4, 3, padding="same", name="inner", kernel_initializer=_drawn(6))
+    inner = second(keras.layers.ReLU()(normal(hidden)))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(keras.layers.Add()([hidden, inner])))
     logits_model, head = with_head(inputs, pooled)
     for variable in normal.variables:
