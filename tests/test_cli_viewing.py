@@ -117,7 +117,7 @@ def test_a_run_of_a_task_of_one_s_own_without_test_rows(own, capsys):
     assert report["rows"] == {"train": 12, "validation": min(count, 12)}
     assert report["classes"] == 2
     with np.load(own / directory / "kernel_view" / "kernel-sgd.npz") as kernels:
-        np.testing.assert_array_equal(kernels["test"], kernels["validation"])
+        np.testing.assert_allclose(kernels["test"], kernels["validation"], rtol=1e-6)
         assert kernels["test"].shape == (min(count, 12), 1, 12, 1)
     for found in report["kernels"].values():
         assert found["accuracy"] == found["validation_accuracy"] == found["logit_accuracy"]
