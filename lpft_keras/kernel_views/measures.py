@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from lpft_keras import ntk
+from lpft_keras.evaluation import accuracy
 from lpft_keras.models.lora import LoraSettings, lora_variables
 from lpft_keras.models.lora_layers import LowRank
 from lpft_keras.ntk import NTK
@@ -47,11 +48,6 @@ class Rows:
     def accuracy(self) -> float:
         """Accuracy at the start of fine-tuning."""
         return accuracy(self.logits, self.labels)
-
-
-def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of rows whose greatest logit is that of their label."""
-    return float((logits.argmax(axis=1) == labels).mean())
 
 
 Splits = Mapping[str, Rows]

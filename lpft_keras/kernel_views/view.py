@@ -15,6 +15,7 @@ import numpy as np
 
 from lpft_keras import __version__, ntk
 from lpft_keras.errors import InputError
+from lpft_keras.evaluation import accuracy
 from lpft_keras.kernel_views import measures
 from lpft_keras.kernel_views.measures import Rows
 from lpft_keras.kernel_views.verdict import in_words, judged
@@ -148,7 +149,7 @@ class View:
         tested, norm = self._tested(start), head_norm(get_head(start.classifier)[0])
         tuned = {
             name: {
-                "accuracy": measures.accuracy(run.predictions[tested]["logits"][indices], splits["test"].labels),
+                "accuracy": accuracy(run.predictions[tested]["logits"][indices], splits["test"].labels),
                 "learning_rate": run.config["settings"]["learning_rate"],
                 "directory": str(run.directory),
             }

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from lpft_keras import ntk
+from lpft_keras.evaluation import accuracy
 from lpft_keras.kernel_views import measures
 from lpft_keras.kernel_views.measures import Rows
 from lpft_keras.models.lora import LoraSettings, enable_lora, lora_variables
@@ -52,7 +53,7 @@ def test_head_takes_classes_in_turn(rng):
 def test_accuracy(rng):
     rows = split_of(rng, 30)
     right = sum(max(range(3), key=lambda c: row[c]) == label for row, label in zip(rows.logits, rows.labels))  # noqa: B905
-    assert rows.accuracy == measures.accuracy(rows.logits, rows.labels) == right / 30
+    assert rows.accuracy == accuracy(rows.logits, rows.labels) == right / 30
 
 
 def test_start_logits_of_two_classes_are_one(rng):
@@ -102,7 +103,7 @@ def test_a_solver_is_chosen_on_validation_rows_and_scored_on_test_rows(rng, clas
     kernels = kernels_of(splits, 1 if classes == 2 else classes)
     found = measures.kernel_accuracy(kernels, None, splits, "sgd")
     scores = {
-        (strength, scaling): measures.accuracy(
+        (strength, scaling): accuracy(
             ridge(kernels, splits, classes, strength, scaling, "validation"), splits["validation"].labels
         )
         for strength, scaling in itertools.product((0, 0.001, 0.01, 0.1, 1), (10, 100, 1000, 10000, np.inf))
@@ -114,7 +115,7 @@ def test_a_solver_is_chosen_on_validation_rows_and_scored_on_test_rows(rng, clas
     expected |= {"f0_scaling": "inf" if best[1] == np.inf else best[1]}
     assert found["solver"] == expected
     logits, labels = ridge(kernels, splits, classes, *best, "test"), splits["test"].labels
-    assert found["accuracy"] == pytest.approx(measures.accuracy(logits, labels))
+    assert found["accuracy"] == pytest.approx(accuracy(logits, labels))
     one, each = (logits[:, 1] > 0) == (labels == 1), (logits > 0.5) == (labels[:, None] == np.arange(classes))
     told = one if classes == 2 else each
     assert found["logit_accuracy"] == pytest.approx(told.mean())
@@ -169,9 +170,7 @@ def test_gradient_flow_is_many_small_steps(rng):
             logits[name] = logits[name] - step / len(splits["train"]) * flat[name] @ error
         time += step
         if number in (100, 1000, 10_000, 100_000):
-            accuracies[time] = {
-                name: measures.accuracy(logits[name].reshape(-1, 3), splits[name].labels) for name in logits
-            }
+            accuracies[time] = {name: accuracy(logits[name].reshape(-1, 3), splits[name].labels) for name in logits}
     best = max(accuracies, key=lambda time: accuracies[time]["validation"])
     assert len({score["validation"] for score in accuracies.values()}) > 1
     assert found["gradient_flow"]["time"] == pytest.approx(best)
@@ -205,7 +204,7 @@ def with_head(model, factor):
 def test_the_linear_model_is_exact_where_the_head_alone_moved(small):
     model, features, splits = small
     kernel, bias = (ops.convert_to_numpy(variable) for variable in model.get_layer("head").weights)
-    moved = measures.accuracy(-2 * features @ kernel + bias, splits["test"].labels)
+    moved = accuracy(-2 * features @ kernel + bias, splits["test"].labels)
     start = splits["test"].accuracy
     found = measures.linear_model(model, with_head(model, -2.0), splits, tuned=start + 0.25)
     assert found == {"accuracy": moved, "gain_recovered": pytest.approx((moved - start) / 0.25)}

@@ -37,6 +37,11 @@ class Case:
         return self.kernel()[1]
 
 
+def difference(ours, theirs):
+    """Return the relative distance of two arrays in the Frobenius norm."""
+    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
+
+
 def token_rows(vocabulary=50, rows=ROWS):
     rng = np.random.default_rng(5)
     lengths = np.array([LENGTH, 3, 5, 11, 8, 4, 6, 9, 7, 10][:rows])

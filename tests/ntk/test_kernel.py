@@ -12,6 +12,7 @@ from lpft_keras.models.encoding import Tokens
 from lpft_keras.training.batches import model_inputs
 from tests.helpers import small_classifier, small_tokens
 from tests.ntk import cases, odd
+from tests.ntk.cases import difference
 
 pytestmark = pytest.mark.timeout(1500)  # JAX compiles each model's segments
 
@@ -19,10 +20,6 @@ pytestmark = pytest.mark.timeout(1500)  # JAX compiles each model's segments
 @pytest.fixture(scope="module", params=cases.NAMES)
 def case(request):
     return cases.make(request.param)
-
-
-def difference(ours, theirs):
-    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
 def test_p_and_f_equal_the_float64_jacobian(case):

@@ -16,6 +16,7 @@ from lpft_keras.training.batches import model_inputs
 from tests import reference
 from tests.helpers import small_classifier, small_tokens
 from tests.ntk import cases
+from tests.ntk.cases import difference
 
 pytestmark = pytest.mark.timeout(1500)  # JAX compiles each model's segments
 
@@ -23,10 +24,6 @@ pytestmark = pytest.mark.timeout(1500)  # JAX compiles each model's segments
 @pytest.fixture(scope="module", params=cases.NAMES)
 def case(request):
     return cases.make(request.param)
-
-
-def difference(ours, theirs):
-    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
 def signs_of(kind):

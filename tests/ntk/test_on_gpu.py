@@ -9,6 +9,7 @@ from lpft_keras import ntk
 from lpft_keras.ntk import gram, on_gpu
 from lpft_keras.ntk.problem import pose
 from tests.ntk import cases
+from tests.ntk.cases import difference
 
 pytestmark = [
     pytest.mark.timeout(1500),  # JAX compiles each model's segments
@@ -53,10 +54,6 @@ def taken(monkeypatch):
 
     monkeypatch.setattr(gram, "product_gram", noted)
     return found
-
-
-def difference(ours, theirs):
-    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
 def test_kernels_of_gradients_that_stay_are_those_of_the_float64_jacobian(case, taken):

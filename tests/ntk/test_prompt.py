@@ -13,6 +13,7 @@ from lpft_keras.prompts import Prompt
 from lpft_keras.training.batches import model_inputs
 from tests import reference
 from tests.models import tiny_checkpoints as tiny
+from tests.ntk.cases import difference
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -73,10 +74,6 @@ def case(tmp_path_factory):
     encoder = {name: value for name, value in parameters.items() if name.startswith("base.")}
     assert len(parameters) == len(encoder) + 4
     return model, x, kernel(parameters), kernel(encoder)
-
-
-def difference(ours, theirs):
-    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
 def test_p_and_f_equal_the_float64_jacobian(case):

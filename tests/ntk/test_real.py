@@ -15,6 +15,7 @@ from lpft_keras.models.encoding import encode
 from lpft_keras.ntk.computation import KINDS
 from lpft_keras.tasks import get_task, load_task
 from lpft_keras.training.batches import model_inputs
+from tests.ntk.cases import difference
 
 ROWS, LENGTH, CLASSES = 5, 128, 3
 
@@ -66,10 +67,6 @@ def by_torch(directory, tokens, mask, head, way):
         pretrain = torch.einsum("nm,cd->ncmd", left @ right.T + 1, identity)
         kernels[kind] = pretrain.numpy(), finetune[kind].reshape(shape).numpy()
     return kernels, phi.numpy(), change.numpy()
-
-
-def difference(ours, theirs):
-    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
 @pytest.mark.real_data

@@ -14,6 +14,7 @@ from lpft_keras.ntk.segments import joined
 from lpft_keras.training.batches import model_inputs
 from tests.helpers import small_classifier, small_tokens
 from tests.ntk import cases
+from tests.ntk.cases import difference
 
 pytestmark = pytest.mark.timeout(1500)
 DTYPES = [
@@ -44,10 +45,6 @@ def logits_of(case):
 
 def rows(x, some):
     return {name: array[some] for name, array in x.items()} if isinstance(x, dict) else x[some]
-
-
-def difference(ours, theirs):
-    return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
 def test_the_prediction_is_the_kernel_times_delta_over_n(case, labels):
