@@ -25,7 +25,8 @@ VARIANTS = {
 def prepare(options: argparse.Namespace) -> None:
     """Write token arrays, labels, first head and, of a random model, weights, which both sides read."""
     from lpft_keras.models.classifier import drawn_head
-    from lpft_keras.models.encoding import Tokens, encode
+    from lpft_keras.models.encoding import encode
+    from lpft_keras.models.packing import Tokens
 
     if options.size:
         import torch
@@ -92,7 +93,7 @@ def ours(options: argparse.Namespace, variant: str) -> None:
     import keras
 
     from lpft_keras.models.classifier import build_classifier, set_head
-    from lpft_keras.models.encoding import Tokens
+    from lpft_keras.models.packing import Tokens
     from lpft_keras.training.batches import Batches, Encoded, TrainingBatches, default_micro_batches, micro_batched
     from lpft_keras.training.optimizers import make_optimizer
 

@@ -13,10 +13,11 @@ import tempfile
 import numpy as np
 
 import lpft_keras
+from lpft_keras.models.adapter_files import load_adapter
 from lpft_keras.models.backbones import load_backbone
 from lpft_keras.models.classifier import build_classifier
 from lpft_keras.models.encoding import encode
-from lpft_keras.models.lora import load_adapter, lora_variables, merge_lora
+from lpft_keras.models.lora import lora_variables, merge_lora
 from lpft_keras.training.forward import forward_function
 
 pairs = [("Anna bought a violin.", "Anna bought an instrument."), ("Tom lost a bike.", "Tom did not lose a bike.")]

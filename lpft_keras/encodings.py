@@ -9,7 +9,8 @@ import numpy as np
 
 import lpft_keras
 from lpft_keras.models.backbones import TextBackbone
-from lpft_keras.models.encoding import Frame, Tokens, encode_chunks
+from lpft_keras.models.encoding import encode_chunks
+from lpft_keras.models.packing import Frame, Tokens
 from lpft_keras.models.prompting import label_word_ids, prompt_frame
 from lpft_keras.progress import progress_bar
 from lpft_keras.prompts import Prompt

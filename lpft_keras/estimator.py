@@ -11,14 +11,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
-from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.errors import InputError
-from lpft_keras.evaluation import accuracy
+from lpft_keras.evaluation import accuracy, best_temperature
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import TextBackbone, check_backbone, load_backbone
 from lpft_keras.models.classifier import scale_head
 from lpft_keras.models.download import HF_PREFIX, parse_hf, snapshot
-from lpft_keras.models.encoding import Tokens, as_rows, encode
+from lpft_keras.models.encoding import as_rows, encode
+from lpft_keras.models.packing import Tokens
 from lpft_keras.models.presets import ABOUT, read_about
 from lpft_keras.models.prompting import label_word_ids, prompt_frame
 from lpft_keras.pipeline import train_classifier
@@ -209,10 +209,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _temperature(self, rows: list[tuple[str, ...]], ids: np.ndarray) -> float:
-        scaling = TemperatureScaling().fit(self.decision_function(rows), ids)
-        if not scaling.finite_:
-            log.warning("so these rows say nothing of how sure the classifier may be: its temperature stays 1")
-        return scaling.temperature_ if scaling.finite_ else 1.0
+        return best_temperature(self.decision_function(rows), ids)
 
     def _hold_out(self, rows: list[tuple[str, ...]], ids: np.ndarray):
         try:

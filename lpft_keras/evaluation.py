@@ -1,5 +1,6 @@
 """The numbers every run reports, from logits and labels."""
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,7 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from lpft_keras.calibration import (
+    TemperatureScaling,
     brier_score,
     expected_calibration_error,
     maximum_calibration_error,
@@ -14,6 +16,8 @@ from lpft_keras.calibration import (
 )
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.representation import cosine_similarity, feature_change, fisher_discriminant_ratio
+
+log = logging.getLogger(__name__)
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -89,6 +93,24 @@ def evaluate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def collapsed(logits: np.ndarray, labels: np.ndarray) -> bool:
     """Return whether every row of several classes is given the same one."""
     return len(np.unique(logits.argmax(axis=1))) == 1 < len(np.unique(labels))
+
+
+def warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:
+    """Log a warning where every validation row is given the same class."""
+    if collapsed(logits, labels):
+        log.warning(
+            "the trained classifier gives all %d validation rows the same class: it learnt nothing of use; "
+            "another learning rate, backbone or pooling may help",
+            len(labels),
+        )
+
+
+def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature that suits held-out rows best; 1, with a warning, where none is finite."""
+    scaling = TemperatureScaling().fit(logits, labels)
+    if not scaling.finite_:
+        log.warning("so these rows say nothing of how sure the classifier may be: its temperature stays 1")
+    return scaling.temperature_ if scaling.finite_ else 1.0
 
 
 def evaluate_features(features: np.ndarray, pretrained: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -12,14 +12,13 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
-from lpft_keras.calibration import TemperatureScaling
 from lpft_keras.distribution import on_all_devices
 from lpft_keras.encodings import encoded_splits
-from lpft_keras.evaluation import METRICS, collapsed, evaluate, evaluate_features
+from lpft_keras.evaluation import METRICS, best_temperature, evaluate, evaluate_features, warn_if_collapsed
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import check_backbone, load_backbone
 from lpft_keras.models.classifier import get_head
-from lpft_keras.pipeline import train_classifier
+from lpft_keras.pipeline import Trained, train_classifier
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
 from lpft_keras.results import RunResult, environment, write_history
@@ -28,6 +27,7 @@ from lpft_keras.run_directory import claim, run_config
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import claimed, fingerprint, write_arrays, write_json
 from lpft_keras.tasks import Task, TaskData, few_shot, get_task, load_task
+from lpft_keras.training.batches import Encoded
 from lpft_keras.training.callbacks import check_callbacks, check_tensorboard, tensorboard_callback
 from lpft_keras.training.linear_probe import usable_folds
 from lpft_keras.weights import check_same_weights, save_weights
@@ -255,18 +255,9 @@ def _run(
         callbacks=callbacks,
         show_progress=show_progress,
     )
-    predictions, features, metrics, errors = {}, {}, {}, {}
-    for name, split in data.evaluated().items():
-        pooled, logits = trained.outputs(tokens[name].tokens)
-        labels = tokens[name].labels
-        features[f"{name}/features"], features[f"{name}/pretrained"] = pooled, trained.pretrained[name]
-        predictions[f"{name}/logits"], predictions[f"{name}/labels"] = logits, labels
-        errors[name] = surest_errors(split, softmax(logits.astype(np.float64), axis=1), data.labels)
-        metrics[name] = evaluate(logits, labels) | evaluate_features(pooled, trained.pretrained[name], labels)
-    _warn_if_collapsed(predictions["validation/logits"], predictions["validation/labels"])
-    scaling = TemperatureScaling().fit(predictions["validation/logits"], predictions["validation/labels"])
-    if not scaling.finite_:
-        log.warning("so these rows say nothing of how sure the classifier may be: its temperature stays 1")
+    predictions, features, metrics, errors = _evaluated(trained, data, tokens)
+    logits, labels = predictions["validation/logits"], predictions["validation/labels"]
+    warn_if_collapsed(logits, labels)
     write_arrays(directory / "predictions.npz", predictions)
     write_arrays(directory / "features.npz", features)
     write_history(directory / "history.csv", trained.history)
@@ -278,8 +269,8 @@ def _run(
         "backbone": settings.backbone,
         "seed": settings.seed,
         "metrics": metrics,
-        **_zero_shot(trained.zero_shot, {name: tokens[name].labels for name in trained.zero_shot}),
-        "temperature": scaling.temperature_ if scaling.finite_ else 1.0,
+        **_zero_shot(trained, tokens),
+        "temperature": best_temperature(logits, labels),
         "head_norm": head_norm(get_head(trained.classifier)[0]),
         "seconds": round(time.monotonic() - start, 3),
         "directory": str(directory),
@@ -289,17 +280,22 @@ def _run(
     return RunResult.load(directory)
 
 
-def _zero_shot(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _zero_shot(trained: Trained, tokens: Mapping[str, Encoded]) -> dict[str, Any]:
     """Return the metrics of the untouched masked language model by split, where there is a prompt."""
-    if not logits:
-        return {}
-    return {"zero_shot": {name: evaluate(values, labels[name]) for name, values in logits.items()}}
+    found = {name: evaluate(logits, tokens[name].labels) for name, logits in trained.zero_shot.items()}
+    return {"zero_shot": found} if found else {}
 
 
-def _warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:
-    if collapsed(logits, labels):
-        log.warning(
-            "the trained classifier gives all %d validation rows the same class: it learnt nothing of use; "
-            "another learning rate, backbone or pooling may help",
-            len(labels),
-        )
+def _evaluated(
+    trained: Trained, data: TaskData, tokens: Mapping[str, Encoded]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
+    """Return predictions, features, metrics and the surest errors of the evaluated splits."""
+    predictions, features, metrics, errors = {}, {}, {}, {}
+    for name, split in data.evaluated().items():
+        pooled, logits = trained.outputs(tokens[name].tokens)
+        labels = tokens[name].labels
+        features[f"{name}/features"], features[f"{name}/pretrained"] = pooled, trained.pretrained[name]
+        predictions[f"{name}/logits"], predictions[f"{name}/labels"] = logits, labels
+        errors[name] = surest_errors(split, softmax(logits.astype(np.float64), axis=1), data.labels)
+        metrics[name] = evaluate(logits, labels) | evaluate_features(pooled, trained.pretrained[name], labels)
+    return predictions, features, metrics, errors

@@ -132,32 +132,49 @@ def run_ntk(
     pieces = directory / f"pieces-{fingerprint([json.dumps(config, sort_keys=True)])[:12]}"
     if overwrite:
         shutil.rmtree(pieces, ignore_errors=True)
-    start = time.monotonic()
-    cache = Path(output_dir) / "cache"
     with global_state_kept():
-        at = start_of(chosen, data, cache, show_progress)
-        tokens, classifier = at.tokens, at.classifier
-        # A task without test rows is tested on its validation rows.
-        whole = {"train": tokens["train"], "test": tokens.get("test", tokens["validation"])}
-        indices = {name: drawn_rows(len(part), rows, seed) for name, part in whole.items()}
-        some = {name: part.take(indices[name]) for name, part in whole.items()}
-        inputs = {name: inputs_of(part) for name, part in some.items()}
-        train, test = train_test_ntk(
-            classifier,
-            inputs["train"],
-            inputs["test"],
-            max_memory=max_memory,
-            directory=pieces,
-            show_progress=show_progress,
+        result = _computed(
+            chosen, config, data, directory, pieces, Path(output_dir) / "cache", max_memory, show_progress
         )
-        forward = forward_function(classifier)
-        logits = {name: forward(part.tokens)[1] for name, part in some.items()}
+    shutil.rmtree(pieces, ignore_errors=True)
+    return result
+
+
+def _computed(
+    settings: RunSettings,
+    config: dict[str, Any],
+    data: TaskData,
+    directory: Path,
+    pieces: Path,
+    cache: Path,
+    max_memory: float,
+    show_progress: bool | None,
+) -> KernelResult:
+    """Compute the kernel, and write what is read off it; `kernel.json` comes last and says "done"."""
+    start = time.monotonic()
+    at = start_of(settings, data, cache, show_progress)
+    tokens, classifier = at.tokens, at.classifier
+    # A task without test rows is tested on its validation rows.
+    whole = {"train": tokens["train"], "test": tokens.get("test", tokens["validation"])}
+    indices = {name: drawn_rows(len(part), config["rows"], settings.seed) for name, part in whole.items()}
+    some = {name: part.take(indices[name]) for name, part in whole.items()}
+    inputs = {name: inputs_of(part) for name, part in some.items()}
+    train, test = train_test_ntk(
+        classifier,
+        inputs["train"],
+        inputs["test"],
+        max_memory=max_memory,
+        directory=pieces,
+        show_progress=show_progress,
+    )
+    forward = forward_function(classifier)
+    logits = {name: forward(part.tokens)[1] for name, part in some.items()}
     labels = {name: part.labels for name, part in some.items()}
     summary = {
-        "task": task.name,
-        "method": method,
-        "backbone": chosen.backbone,
-        "seed": seed,
+        "task": settings.task,
+        "method": settings.method,
+        "backbone": settings.backbone,
+        "seed": settings.seed,
         "rows": {name: len(part) for name, part in some.items()},
         **_read_off(train, test, logits["train"], labels),
         "seconds": round(time.monotonic() - start, 3),
@@ -171,7 +188,6 @@ def run_ntk(
     _draw_figures(directory, train, labels["train"])
     write_json(directory / "environment.json", environment(config["data"], at.source))
     write_json(directory / "kernel.json", {"config": config, "summary": summary})
-    shutil.rmtree(pieces, ignore_errors=True)
     return KernelResult(directory, summary)
 
 

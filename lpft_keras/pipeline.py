@@ -3,7 +3,6 @@
 `experiment` puts rows before it and a run directory behind it; `estimator` puts texts before it and nothing behind.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,16 +19,15 @@ from lpft_keras.models.classifier import (
     build_classifier,
     freeze_transform,
     get_head,
-    representation,
     scale_head,
-    seed_states,
     set_head,
 )
-from lpft_keras.models.encoding import Tokens
-from lpft_keras.models.lora import LoraSettings, enable_lora, lora_variables
+from lpft_keras.models.lora import LoraSettings, enable_lora
+from lpft_keras.models.packing import Tokens
 from lpft_keras.prompts import Prompt
 from lpft_keras.storage import cached_arrays, fingerprint
 from lpft_keras.training.batches import Encoded
+from lpft_keras.training.features import Features
 from lpft_keras.training.fine_tune import FineTuneSettings, HistoryRow, Score, fine_tune, head_record, mean_loss
 from lpft_keras.training.forward import Forward, forward_function
 from lpft_keras.training.linear_probe import ProbeSettings, linear_probe
@@ -66,53 +64,6 @@ class PipelineSettings:
     def for_classes(self, labels: Sequence[str]) -> "PipelineSettings":
         """Return the settings with the prompt's words in the order of the classes; raises as `Prompt.in_order`."""
         return self if self.prompt is None else replace(self, prompt=self.prompt.in_order(labels))
-
-
-def model_config(backbone: TextBackbone) -> dict:
-    """Return what decides a backbone's function beside its weights; its name and adapters don't."""
-    config = dict(backbone.model.get_config())
-    config.pop("name", None)
-    config.pop("trainable", None)
-    return config
-
-
-class Features:
-    """Features of the frozen backbone, computed once: kept in a folder, so that LP, LP-FT and LP-LoRA share them.
-
-    Args:
-        classifier: The classifier, not trained yet.
-        forward: Its forward function.
-        backbone: The backbone in it.
-        cache: The folder; None keeps nothing.
-    """
-
-    def __init__(self, classifier: keras.Model, forward: Forward, backbone: TextBackbone, cache: Path | None):
-        self._forward = forward
-        self.cache = cache
-        # Fresh adapters change no feature, so LP-LoRA shares those of LP.
-        passive = [*seed_states(classifier), *lora_variables(backbone.model), *classifier.get_layer("head").variables]
-        known = {id(variable) for variable in passive}
-        weights = [ops.convert_to_numpy(v) for v in classifier.variables if id(v) not in known]
-        policy = backbone.model.dtype_policy.name
-        function = [
-            __version__,
-            keras.backend.backend(),
-            policy,
-            representation(classifier),
-            json.dumps(model_config(backbone), default=repr),
-        ]
-        self._key = fingerprint([*function, *weights]) if cache else ""
-
-    def __call__(self, tokens: Tokens) -> np.ndarray:
-        """Return the features of token arrays, float32 [rows, d]."""
-
-        def make() -> dict[str, np.ndarray]:
-            return {"features": self._forward(tokens)[0]}
-
-        if self.cache is None:
-            return make()["features"]
-        key = fingerprint([self._key, *(value for value in vars(tokens).values() if value is not None)])
-        return cached_arrays(self.cache / f"features-{key}.npz", make)["features"]
 
 
 @dataclass(frozen=True)

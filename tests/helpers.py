@@ -5,7 +5,7 @@ import numpy as np
 
 from lpft_keras.models.backbones import TextBackbone
 from lpft_keras.models.classifier import build_classifier
-from lpft_keras.models.encoding import Tokens
+from lpft_keras.models.packing import Tokens
 from lpft_keras.training.batches import Encoded
 
 MAX_LENGTH = 32

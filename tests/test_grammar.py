@@ -13,6 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 from lpft_keras.errors import InputError
 from lpft_keras.tasks import grammar
 from lpft_keras.tasks.grammar import CONNECTIVES, LABELS, demo_rows, pretraining_pairs
+from lpft_keras.tasks.vocabularies import PLAIN, SHIFTED
 
 SIZES = {"train": 250, "test": 201, "ood": 201}
 ROWS = {split: demo_rows(split) for split in SIZES}
@@ -137,7 +138,7 @@ def test_events_stand_in_the_relation_the_label_names():
         return "contradiction" if any(excluded) and premise.happened and hypothesis.happened else "neutral"
 
     dice = grammar._Dice(5)
-    for world in (grammar._PLAIN, grammar._SHIFTED):
+    for world in (PLAIN, SHIFTED):
         for label, make_premise in grammar._PREMISES.items():
             for _ in range(400):
                 hypothesis = grammar._hypothesis(world, dice)

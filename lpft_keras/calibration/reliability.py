@@ -131,14 +131,25 @@ class ReliabilityDisplay:
             self.plot(figure.subplots(2, 1, sharex=True, height_ratios=(3, 1)))
             _legend(figure, self.axes_, columns=2)
             return self
+        diagram, histogram = axes
+        self._draw_diagram(diagram)
+        self._draw_histogram(histogram)
+        self.figure_, self.axes_ = diagram.figure, (diagram, histogram)
+        return self
+
+    def _bars(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return where the filled bins' bars start, and how they are drawn."""
+        left, width = self.bins.edges[:-1], np.diff(self.bins.edges)
+        filled = self.bins.filled
+        return left[filled], {"width": width[filled], "align": "edge", "edgecolor": "white", "linewidth": 0.6}
+
+    def _draw_diagram(self, diagram: Any) -> None:
         from matplotlib.colors import to_rgba
 
-        diagram, histogram = axes
         held, filled = self.bins, self.bins.filled
-        left, width = held.edges[:-1][filled], np.diff(held.edges)[filled]
+        left, bars = self._bars()
         accuracy, confidence = held.accuracy[filled], held.confidence[filled]
         few = held.count[filled] < _FEW
-        bars = {"width": width, "align": "edge", "edgecolor": "white", "linewidth": 0.6}
         drawn = diagram.bar(left, accuracy, color=_ACCURACY, **bars)
         gaps = diagram.bar(
             left,
@@ -158,6 +169,7 @@ class ReliabilityDisplay:
         diagram.bar([0], [0], color=to_rgba(_GAP, 0.3), hatch="////", edgecolor=_GAP, label="gap to confidence")
         if self.band is not None:
             low, high = self.band[:, filled]
+            width = bars["width"]
             middle = left + width / 2
             diagram.vlines(
                 middle, low, high, color=_BAND, linewidth=1.1, label=f"bootstrap, {100 * self.level:g} %", zorder=3
@@ -176,19 +188,21 @@ class ReliabilityDisplay:
             zorder=5,
             bbox={"facecolor": "white", "edgecolor": "#bbbbbb", "boxstyle": "round,pad=0.3", "alpha": 0.9},
         )
+        diagram.set(ylabel="accuracy")
+
+    def _draw_histogram(self, histogram: Any) -> None:
+        held, filled = self.bins, self.bins.filled
+        left, bars = self._bars()
         histogram.bar(left, held.shares, color="#999999", **bars)
         for value, line, label in (
-            (held.shares @ accuracy, "-", "accuracy of all rows"),
-            (held.shares @ confidence, ":", "mean confidence"),
+            (held.shares @ held.accuracy[filled], "-", "accuracy of all rows"),
+            (held.shares @ held.confidence[filled], ":", "mean confidence"),
         ):
             colour = _ACCURACY if line == "-" else _GAP
             histogram.axvline(value, color=colour, linestyle=line, linewidth=1.8, label=label)
         ticks = np.linspace(0, 1, 6)
         histogram.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         histogram.set(xlabel="confidence", ylabel="share of rows", ylim=(0, None))
-        diagram.set(ylabel="accuracy")
-        self.figure_, self.axes_ = diagram.figure, (diagram, histogram)
-        return self
 
 
 def _band(

@@ -92,7 +92,7 @@ class LowRank:
 
     def save_own_variables(self, store):
         """Store the merged kernel and the bias."""
-        # Merged, as Keras' own LoRA does it: the plain layer reads the file. Adapters are save_adapter's business.
+        # Merged, as Keras' own LoRA does it: the plain layer reads the file. Adapters are `adapter_files`' business.
         store["0"] = self.merged_kernel().astype("float64" if self._kernel.dtype == "float64" else "float32")
         if self.bias is not None:
             store["1"] = self.bias

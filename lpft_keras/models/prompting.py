@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lpft_keras.errors import InputError
-from lpft_keras.models.encoding import Frame
+from lpft_keras.models.packing import Frame
 from lpft_keras.models.tokenization import cutter
 from lpft_keras.prompts.prompt import Prompt
 from lpft_keras.prompts.template import Literal, Mask, Segment, Separator, parse_template

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lpft_keras.errors import unknown_name
+from lpft_keras.tasks.vocabularies import PLAIN, SHIFTED, Path, Tree, Vocabulary
 
 LABELS = ("entailment", "contradiction", "neutral")
 
@@ -31,64 +32,6 @@ CONNECTIVES = {
 }
 
 _SPLITS = {"train": (250, 11), "test": (201, 12), "ood": (201, 13)}  # rows, seed
-
-Path = tuple[int, ...]  # a place in a tree of words: (group,) is general, (group, member) special
-Tree = dict[Path, list[str]]  # the synonyms at each path
-
-
-@dataclass(frozen=True)
-class _Vocabulary:
-    """The words of one world."""
-
-    agents: list[str]
-    verbs: Tree  # base, past, participle; the members of a group are antonyms
-    adjectives: Tree  # again
-    objects: Tree
-    numbers: Tree  # (0,) is the singular
-    places: Tree
-    times: Tree
-
-
-def _tree(text: str) -> Tree:
-    """Return the tree of `general: special, special; general: ...`; `/` parts synonyms, a general may be missing."""
-    words: Tree = {}
-    for group, line in enumerate(text.split("; ")):
-        general, _, members = line.partition(":")
-        words |= {(group,): general.split("/")} if general else {}
-        words |= {(group, i): member.strip().split("/") for i, member in enumerate(members.split(",")) if member}
-    return words
-
-
-def _vocabulary(agents: str, **trees: str) -> _Vocabulary:
-    return _Vocabulary(agents.split(), **{kind: _tree(text) for kind, text in trees.items()})
-
-
-_PLAIN = _vocabulary(
-    agents="Anna Tom Julia Peter Maria David Sarah Mark",
-    verbs=":buy bought bought/purchase purchased purchased, sell sold sold; "
-    ":find found found/discover discovered discovered, lose lost lost; "
-    ":repair repaired repaired/fix fixed fixed, damage damaged damaged",
-    adjectives=":big/large, small; :old, new/modern; :red, blue, green",
-    objects="instrument: violin/fiddle, drum, flute; vehicle: car/automobile, bicycle/bike, truck; "
-    "garment: coat/jacket, shirt, hat",
-    numbers="a; two; several: three, four",
-    places="in the house: in the kitchen, in the cellar; outside: in the garden, in the street",
-    times="on Monday: on Monday morning, on Monday evening; on Friday: on Friday morning, on Friday evening",
-)
-
-_SHIFTED = _vocabulary(
-    agents="Omar Ingrid Yusuf Helga Ravi Chen Fatima Boris",
-    verbs=":hide hid hidden/conceal concealed concealed, display displayed displayed; "
-    ":lift lifted lifted/raise raised raised, lower lowered lowered; "
-    ":borrow borrowed borrowed, lend lent lent/loan loaned loaned",
-    adjectives=":wide/broad, narrow; :shiny, dull; :brown, grey, purple",
-    objects="weapon: sword/blade, spear, dagger; container: basket, bottle/flask, barrel/cask; "
-    "ornament: ring, necklace, crown",
-    numbers="a; a pair of; many: nine, twelve/a dozen",
-    places="in town: at the market, at the station; in the countryside: near the forest, near the river",
-    times="during spring: during early spring, during late spring; "
-    "during autumn: during early autumn, during late autumn",
-)
 
 
 class _Dice:
@@ -130,13 +73,13 @@ class _Event:
     happened: bool = True
 
 
-def _hypothesis(world: _Vocabulary, dice: _Dice) -> _Event:
+def _hypothesis(world: Vocabulary, dice: _Dice) -> _Event:
     words = dice.pick(world.agents), dice.path(world.verbs), dice.path(world.objects)
     number = dice.path(world.numbers) if dice.chance(0.5) else (0,)
     return _with_more(_Event(*words, number, happened=not dice.chance(0.2)), world, dice, share=0.33 * dice.detail)
 
 
-def _with_more(event: _Event, world: _Vocabulary, dice: _Dice, share: float) -> _Event:
+def _with_more(event: _Event, world: Vocabulary, dice: _Dice, share: float) -> _Event:
     """Add what a sentence may leave out: an adjective (two at most), a place, a time."""
     adjective = dice.path(world.adjectives)
     add = len(event.adjectives) < 2 and all(adjective[0] != old[0] for old in event.adjectives) and dice.chance(share)
@@ -146,7 +89,7 @@ def _with_more(event: _Event, world: _Vocabulary, dice: _Dice, share: float) -> 
     return replace(event, adjectives=adjectives, place=place, time=time)
 
 
-def _entailing(event: _Event, world: _Vocabulary, dice: _Dice) -> _Event:
+def _entailing(event: _Event, world: Vocabulary, dice: _Dice) -> _Event:
     """Return an event that entails the given one."""
     if not event.happened:
         # Negation turns entailment round (no instrument: no violin either), so what did not happen is only rephrased.
@@ -156,7 +99,7 @@ def _entailing(event: _Event, world: _Vocabulary, dice: _Dice) -> _Event:
     return _with_more(replace(event, **special), world, dice, share=0.25 * dice.detail)
 
 
-def _contradicting(event: _Event, world: _Vocabulary, dice: _Dice) -> _Event:
+def _contradicting(event: _Event, world: Vocabulary, dice: _Dice) -> _Event:
     """Return an event that can't be true beside the given one."""
     if not event.happened:
         return _entailing(replace(event, happened=True), world, dice)
@@ -173,7 +116,7 @@ def _contradicting(event: _Event, world: _Vocabulary, dice: _Dice) -> _Event:
     return replace(premise, **{part: dice.other(getattr(world, f"{part}s"), getattr(event, part))})
 
 
-def _neutral(event: _Event, world: _Vocabulary, dice: _Dice) -> _Event:
+def _neutral(event: _Event, world: Vocabulary, dice: _Dice) -> _Event:
     """Return an event that leaves open whether the given one took place."""
     ways: list[tuple[str, Any]] = [("other", "agent"), ("other", "verb"), ("other", "object")]
     if event.happened:
@@ -197,7 +140,7 @@ def _neutral(event: _Event, world: _Vocabulary, dice: _Dice) -> _Event:
 _PREMISES = {"entailment": _entailing, "contradiction": _contradicting, "neutral": _neutral}
 
 
-def _speak(event: _Event, world: _Vocabulary, dice: _Dice, shifted: bool) -> str:
+def _speak(event: _Event, world: Vocabulary, dice: _Dice, shifted: bool) -> str:
     """Return a clause that tells an event, synonyms and template chosen anew each time."""
     base, past, participle = dice.pick(world.verbs[event.verb]).split()
     number, singular = dice.pick(world.numbers[event.number]), event.number == (0,)
@@ -223,7 +166,7 @@ def _sentence(clause: str) -> str:
     return f"{clause[0].upper()}{clause[1:]}."
 
 
-def _pair(label: str, world: _Vocabulary, dice: _Dice, shifted: bool) -> tuple[str, str]:
+def _pair(label: str, world: Vocabulary, dice: _Dice, shifted: bool) -> tuple[str, str]:
     event = _hypothesis(world, dice)
     premise = _PREMISES[label](event, world, dice)
     first, second = _speak(premise, world, dice, shifted), _speak(event, world, dice, shifted)
@@ -261,7 +204,7 @@ def _all_rows() -> dict[str, list[tuple[str, str, str]]]:
         rows[split] = []
         while len(rows[split]) < count:
             label = LABELS[len(rows[split]) % len(LABELS)]
-            premise, hypothesis = map(_sentence, _pair(label, _SHIFTED if shifted else _PLAIN, dice, shifted))
+            premise, hypothesis = map(_sentence, _pair(label, SHIFTED if shifted else PLAIN, dice, shifted))
             if (premise, hypothesis) not in seen:
                 seen.add((premise, hypothesis))
                 rows[split].append((premise, hypothesis, label))
@@ -289,7 +232,7 @@ def pretraining_pairs(seed: int, count: int, detail: float = 1.0) -> list[tuple[
     pairs: list[tuple[str, str]] = []
     rows = {row[:2] for split in _SPLITS for row in demo_rows(split)}
     while len(pairs) < count:
-        label, world, shifted = dice.pick(LABELS), dice.pick((_PLAIN, _SHIFTED)), dice.chance(0.5)
+        label, world, shifted = dice.pick(LABELS), dice.pick((PLAIN, SHIFTED)), dice.chance(0.5)
         first, second = _pair(label, world, dice, shifted)
         if (_sentence(first), _sentence(second)) in rows:
             continue

@@ -12,7 +12,7 @@ import numpy as np
 
 from lpft_keras.distribution import devices_in_use
 from lpft_keras.errors import InputError
-from lpft_keras.models.encoding import Tokens
+from lpft_keras.models.packing import Tokens
 
 # Lengths are rounded up to these multiples. XLA compiles each shape anew, so that JAX gets few shapes; TensorFlow
 # (without XLA) and PyTorch take any shape at no cost.

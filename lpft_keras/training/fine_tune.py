@@ -84,6 +84,13 @@ def mean_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(-log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean())
 
 
+def _calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the expected calibration error; NaN of a training that diverged, which is told apart later."""
+    if not np.isfinite(logits).all():
+        return math.nan
+    return expected_calibration_error(softmax(logits.astype(np.float64), axis=1), labels)
+
+
 def fine_tune(
     classifier: keras.Model,
     forward: Forward,
@@ -128,29 +135,10 @@ def fine_tune(
     if first_epoch:
         log.info("going on after epoch %d of %d, which an earlier process finished", first_epoch, settings.epochs)
 
-    def record(epoch: int, loss: float, accuracy: float) -> tuple[float, float]:
-        logits = forward(validation.tokens)[1]
-        value = score(logits, validation.labels)
-        if epoch and not shows_progress(show_progress):
-            log.info("epoch %d of %d: loss %.4f, validation %.4f", epoch, settings.epochs, loss, value)
-        history.append(
-            {
-                "stage": "fine_tune",
-                "step": epoch,
-                "loss": loss,
-                "accuracy": accuracy,
-                "validation_loss": mean_loss(logits, validation.labels),
-                "validation_accuracy": float((logits.argmax(axis=1) == validation.labels).mean()),
-                **head_record(get_head(classifier), logits),
-            }
-        )
-        # Logits of a training that diverged, which is told apart after this, have no calibration.
-        probabilities = softmax(logits.astype(np.float64), axis=1)
-        finite = np.isfinite(logits).all()
-        return value, expected_calibration_error(probabilities, validation.labels) if finite else math.nan
-
+    quiet = shows_progress(show_progress)
+    watch = _Watch(classifier, forward, validation, score, checkpoint, history, steps, settings, seed, quiet)
     if not history:
-        record(0, math.nan, math.nan)
+        watch.record(0, math.nan, math.nan)
     model = micro_batched(classifier, micro_batches)
     model.compile(
         optimizer=optimizer,
@@ -162,7 +150,7 @@ def fine_tune(
     batches = TrainingBatches(train, settings.batch_size, micro_batches, settings.epochs, seed, first_epoch)
     bar = progress_bar("fine-tuning", steps * settings.epochs, show_progress)
     with global_state_kept(), bar as advance:
-        watch = _Watch(checkpoint, record, history, steps, settings, seed, advance)
+        watch.advance = advance
         model.fit(
             batches.for_keras(),
             steps_per_epoch=steps,
@@ -179,16 +167,40 @@ def fine_tune(
 class _Watch(keras.callbacks.Callback):
     """Writes history and checkpoint after each epoch, and stops at a loss that is no number."""
 
-    def __init__(self, checkpoint, record, history, steps, settings, seed, advance):
+    def __init__(self, classifier, forward, validation, score, checkpoint, history, steps, settings, seed, quiet):
         super().__init__()
+        self._classifier = classifier
+        self._forward = forward
+        self._validation = validation
+        self._score = score
         self._checkpoint = checkpoint
-        self._record = record
         self._history = history
         self._steps = steps
         self._settings = settings
         self._seed = seed
-        self._advance = advance
+        self._quiet = quiet
         self._epoch = 0
+        self.advance: Callable[[int], object] = lambda step: None  # the bar's, once there is one
+
+    def record(self, epoch: int, loss: float, accuracy: float) -> tuple[float, float]:
+        """Add a row to the history; return the score and the calibration error on the validation rows."""
+        labels = self._validation.labels
+        logits = self._forward(self._validation.tokens)[1]
+        value = self._score(logits, labels)
+        if epoch and not self._quiet:
+            log.info("epoch %d of %d: loss %.4f, validation %.4f", epoch, self._settings.epochs, loss, value)
+        self._history.append(
+            {
+                "stage": "fine_tune",
+                "step": epoch,
+                "loss": loss,
+                "accuracy": accuracy,
+                "validation_loss": mean_loss(logits, labels),
+                "validation_accuracy": float((logits.argmax(axis=1) == labels).mean()),
+                **head_record(get_head(self._classifier), logits),
+            }
+        )
+        return value, _calibration_error(logits, labels)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -201,7 +213,7 @@ class _Watch(keras.callbacks.Callback):
             torch.manual_seed(int(np.random.default_rng([self._seed, 2, self._epoch, batch]).integers(2**63)))
 
     def on_train_batch_end(self, batch, logs=None):
-        self._advance(self._epoch * self._steps + batch + 1)
+        self.advance(self._epoch * self._steps + batch + 1)
         self._check(logs["loss"], batch + 1)
 
     def _check(self, loss, step):
@@ -213,7 +225,7 @@ class _Watch(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        score, calibration_error = self._record(epoch + 1, float(logs["loss"]), float(logs["accuracy"]))
+        score, calibration_error = self.record(epoch + 1, float(logs["loss"]), float(logs["accuracy"]))
         # The training loss is that before the last step, which may itself have broken the weights.
         self._check(self._history[-1]["validation_loss"], self._steps)
         # Callbacks that come after, such as EarlyStopping, find the validation under the names Keras uses.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from lpft_keras.models.classifier import with_features
-from lpft_keras.models.encoding import Tokens
+from lpft_keras.models.packing import Tokens
 from lpft_keras.training.batches import EvaluationBatches
 
 Forward = Callable[[Tokens], tuple[np.ndarray, np.ndarray]]

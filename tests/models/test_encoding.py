@@ -9,7 +9,8 @@ import pytest
 
 from lpft_keras.errors import InputError
 from lpft_keras.models.backbones import load_backbone
-from lpft_keras.models.encoding import encode, longest_first
+from lpft_keras.models.encoding import encode
+from lpft_keras.models.packing import longest_first
 from tests.models import tiny_checkpoints as tiny
 
 transformers = pytest.importorskip("transformers")

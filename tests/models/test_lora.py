@@ -1,85 +1,37 @@
-"""LoRA against `peft` on the same weights, against a float64 twin, and through saving, loading, merging and fit()."""
+"""LoRA against `peft` on the same weights, against a float64 twinand through merging and fit()."""
 
-import json
 import math
 
 import keras
 import keras_hub
 import numpy as np
 import pytest
-import safetensors.numpy
 from keras import ops
 
 from lpft_keras.errors import InputError
-from lpft_keras.models.lora import (
-    LoraSettings,
-    enable_lora,
-    load_adapter,
-    lora_settings,
-    lora_variables,
-    merge_lora,
-    save_adapter,
-)
+from lpft_keras.models.adapter_files import save_adapter
+from lpft_keras.models.lora import enable_lora, lora_settings, lora_variables, merge_lora
 from lpft_keras.models.lora_layers import LoraDense, LoraEinsumDense
-
-VOCABULARY, LENGTH, HIDDEN, LAYERS, RANK, ALPHA = 50, 7, 32, 2, 4, 12
-SIZES = {"vocabulary_size": VOCABULARY, "num_layers": LAYERS, "num_heads": 2, "hidden_dim": HIDDEN}
-SIZES |= {"intermediate_dim": 48, "max_sequence_length": 16}
-ALBERT = SIZES | {"num_layers": 3, "embedding_dim": 8}
-LLAMA = {"vocabulary_size": VOCABULARY, "num_layers": 1, "num_query_heads": 4, "num_key_value_heads": 2}
-LLAMA |= {"hidden_dim": HIDDEN, "intermediate_dim": 48}
-FAMILIES = {
-    "BertBackbone": SIZES,
-    "RobertaBackbone": SIZES,
-    "DistilBertBackbone": SIZES,
-    "XLMRobertaBackbone": SIZES,
-    "AlbertBackbone": ALBERT,
-    "DebertaV3Backbone": SIZES | {"bucket_size": 8},
-    "GPT2Backbone": SIZES,
-    "LlamaBackbone": LLAMA,
-    "GemmaBackbone": LLAMA | {"head_dim": 8},  # kernels [heads, d, head_dim]: the contracted axis is not the first
-}
+from tests.models.lora_cases import (
+    ALPHA,
+    FAMILIES,
+    HIDDEN,
+    LAYERS,
+    RANK,
+    VOCABULARY,
+    batch,
+    build,
+    classifier,
+    difference,
+    features,
+    numpy,
+    stir,
+)
 
 
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(7)
-
-
-def numpy(value):
-    return np.array(ops.convert_to_numpy(value))
-
-
-def build(family="RobertaBackbone", **changes):
-    backbone = getattr(keras_hub.models, family)(**FAMILIES[family] | changes)
-    random = np.random.default_rng(3)
-    for variable in backbone.weights:  # equal on every call, and no bias zero, which would pass for unused
-        variable.assign(0.2 * random.normal(size=variable.shape) + variable.path.endswith("gamma"))
-    return backbone
-
-
-def batch(backbone, rows=5):
-    random = np.random.default_rng(5)
-    ids = random.integers(3, VOCABULARY, (rows, LENGTH))
-    mask = (np.arange(LENGTH) < random.integers(3, LENGTH + 1, (rows, 1))).astype("int32")
-    inputs = {"token_ids": ids, "padding_mask": mask, "segment_ids": np.zeros_like(ids)}
-    return {name: inputs[name] for name in (tensor.name for tensor in backbone.inputs)}
-
-
-def features(outputs):
-    return outputs["sequence_output"] if isinstance(outputs, dict) else outputs
-
-
-def stir(backbone, scale=0.2):
-    """Give A and B values that are not zero, so that nothing passes by being zero."""
-    random = np.random.default_rng(11)
-    for variable in lora_variables(backbone):
-        variable.assign(random.normal(0, scale, variable.shape))
-
-
-def classifier(backbone, classes=3):
-    head = keras.layers.Dense(classes, name="classifier", dtype="float32")
-    return keras.Model(backbone.input, head(features(backbone.output)[:, 0])), head
 
 
 def gradients(model, inputs, loss):
@@ -106,10 +58,6 @@ def gradients(model, inputs, loss):
             variables = [variable.value for variable in model.trainable_variables]
             found = torch.autograd.grad(loss(model(inputs, training=False)), variables)
     return [numpy(gradient) for gradient in found]
-
-
-def difference(ours, theirs):
-    return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
 def peft_model(kind, directory):
@@ -325,68 +273,6 @@ def test_mixed_precision_matches_float32():
     assert np.abs(numpy(ops.cast(outputs, "float32")) - expected).mean() < 0.05 * np.abs(expected).mean()
 
 
-@pytest.mark.parametrize("style", ["paper", "keras"])
-@pytest.mark.parametrize("family", ["RobertaBackbone", "AlbertBackbone"])
-def test_adapter_round_trip(style, family, tmp_path):
-    backbone = build(family)
-    enable_lora(backbone, RANK, ALPHA, style)
-    stir(backbone)
-    model, head = classifier(backbone)
-    save_adapter(tmp_path / "adapter.safetensors", backbone, head, {"task": "cb", "epoch": 3})
-    with safetensors.safe_open(tmp_path / "adapter.safetensors", framework="np") as file:
-        assert {"head/kernel", "head/bias"} < set(file.keys())
-        assert any(name.endswith("self_attention_layer/query/a") for name in file.keys())  # noqa: SIM118
-        assert json.loads(file.metadata()["settings"])["alpha"] == ALPHA
-
-    other = build(family, name="roberta_backbone_91")
-    assert other.name != backbone.name
-    new_model, new_head = classifier(other)
-    assert load_adapter(tmp_path / "adapter.safetensors", other, new_head) == {"task": "cb", "epoch": 3}
-    assert lora_settings(other) == LoraSettings(RANK, ALPHA, style, ("query", "value")) == lora_settings(backbone)
-    for one, two in zip(lora_variables(backbone) + head.weights, lora_variables(other) + new_head.weights, strict=True):
-        np.testing.assert_array_equal(numpy(one), numpy(two))
-    inputs = batch(backbone)
-    np.testing.assert_array_equal(numpy(model(inputs, training=False)), numpy(new_model(inputs, training=False)))
-    stir(other, 0.5)
-    load_adapter(tmp_path / "adapter.safetensors", other, new_head)  # settings agree: values only
-    np.testing.assert_array_equal(numpy(lora_variables(other)[1]), numpy(lora_variables(backbone)[1]))
-
-
-def test_saved_model_is_merged_and_plain(tmp_path):
-    backbone = build()
-    enable_lora(backbone, rank=RANK, alpha=ALPHA)
-    stir(backbone)
-    model, _ = classifier(backbone)
-    inputs = batch(backbone)
-    before = numpy(model(inputs, training=False))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert not any("lora" in variable.path for variable in loaded.weights)
-    assert difference(numpy(loaded(inputs, training=False)), before) < 2e-6
-
-    model.save_weights(tmp_path / "model.weights.h5")
-    plain, _ = classifier(build())
-    plain.load_weights(tmp_path / "model.weights.h5")
-    assert difference(numpy(plain(inputs, training=False)), before) < 2e-6
-    model.load_weights(tmp_path / "model.weights.h5")  # into the adapted model: the update must not count twice
-    assert difference(numpy(model(inputs, training=False)), before) < 2e-6
-    a, b = (numpy(variable) for variable in lora_variables(backbone)[:2])
-    assert a.any()
-    assert not b.any()
-
-
-def test_model_that_names_its_layers_saves_plain_ones(tmp_path):
-    inputs = keras.Input((4,))
-    model = keras.Model(inputs, keras.layers.Dense(3, name="query")(inputs))
-    enable_lora(model, targets=["query"], rank=2)
-    stir(model)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert type(loaded.get_layer("query")) is keras.layers.Dense
-    x = np.ones((2, 4), "float32")
-    np.testing.assert_allclose(numpy(loaded(x)), numpy(model(x)), rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -427,43 +313,3 @@ def test_enabling_twice_and_saving_or_merging_nothing(tmp_path):
     hubs.enable_lora(4)
     with pytest.raises(InputError, match="already enabled"):
         enable_lora(hubs)
-
-
-def damaged_files(path):
-    """Yield damaged and foreign contents, by kind."""
-    good = path.read_bytes()
-    yield "cut", good[:-20]
-    yield "empty", b""
-    yield "text", b"not an adapter at all, only some words"
-    yield "flipped", good[:-9] + bytes([good[-9] ^ 64]) + good[-8:]
-    yield "settings", good.replace(b'\\"alpha\\": 12.0', b'\\"alpha\\": 13.0')
-    yield "foreign", safetensors.numpy.save({"lora_A": np.zeros((2, 2), "float32")}, {"format": "pt"})
-
-
-def test_files_that_do_not_fit(tmp_path):
-    backbone = build()
-    _, head = classifier(backbone)
-    enable_lora(backbone, RANK, ALPHA)
-    path = tmp_path / "adapter.safetensors"
-    save_adapter(path, backbone, head)
-    fresh = build()
-    trainable = len(fresh.trainable_variables)
-    _, wide = classifier(fresh, classes=5)
-    with pytest.raises(InputError, match=r"head/bias.*\(3,\).*\(5,\)"):
-        load_adapter(path, fresh, wide)
-    deep = build(num_layers=3)
-    with pytest.raises(InputError, match="transformer_layer_2"):
-        load_adapter(path, deep, head)
-    with pytest.raises(InputError, match="can't read"):
-        load_adapter(tmp_path / "missing", fresh, head)
-    kinds = list(damaged_files(path))
-    for kind, content in kinds:
-        assert content != path.read_bytes(), kind
-        (tmp_path / kind).write_bytes(content)
-        with pytest.raises(InputError, match=kind):
-            load_adapter(tmp_path / kind, fresh, head)
-    assert len(fresh.trainable_variables) == trainable
-    assert not lora_variables(fresh)
-    enable_lora(fresh, RANK, 2 * ALPHA)
-    with pytest.raises(InputError, match=r"alpha=12.0.*alpha=24.0"):
-        load_adapter(path, fresh, head)

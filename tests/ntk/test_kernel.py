@@ -8,7 +8,7 @@ from keras import ops
 from lpft_keras import ntk
 from lpft_keras.errors import InputError
 from lpft_keras.models.classifier import scale_head
-from lpft_keras.models.encoding import Tokens
+from lpft_keras.models.packing import Tokens
 from lpft_keras.training.batches import model_inputs
 from tests.helpers import small_classifier, small_tokens
 from tests.ntk import cases, odd
