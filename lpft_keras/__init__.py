@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from lpft_keras.errors import InputError
     from lpft_keras.estimator import TextClassifier
     from lpft_keras.experiment import run
+    from lpft_keras.kernel_results import KernelResult
     from lpft_keras.kernel_views import KernelView, kernel_view
-    from lpft_keras.kernels import KernelResult, run_ntk
+    from lpft_keras.kernels import run_ntk
     from lpft_keras.page import write_page
     from lpft_keras.reproduction import Reproduction, reproduce
     from lpft_keras.results import RunResult
@@ -44,7 +45,7 @@ __all__ = [
 
 _HOMES = {
     "InputError": "lpft_keras.errors",
-    "KernelResult": "lpft_keras.kernels",
+    "KernelResult": "lpft_keras.kernel_results",
     "KernelView": "lpft_keras.kernel_views",
     "Reproduction": "lpft_keras.reproduction",
     "RunResult": "lpft_keras.results",

@@ -5,65 +5,29 @@ import json
 import logging
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from lpft_keras.errors import InputError
 from lpft_keras.figures import save_figure
+from lpft_keras.kernel_results import KernelResult, finished_kernel, kernel_config
 from lpft_keras.methods import fine_tuning
 from lpft_keras.models.backbones import check_backbone
 from lpft_keras.ntk import NTK, KernelRegression, residuals, statistics, train_test_ntk
 from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import environment
-from lpft_keras.run_directory import differences
-from lpft_keras.settings import OF_TRAINING, RunSettings, completed
+from lpft_keras.settings import OF_TRAINING, RunSettings
 from lpft_keras.starting import drawn_rows, inputs_of, start_of
-from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
+from lpft_keras.storage import fingerprint, read_json, write_arrays, write_json
 from lpft_keras.tasks import TASKS, Task, TaskData, few_shot, get_task, load_task
 from lpft_keras.training.forward import forward_function
 
 log = logging.getLogger(__name__)
 
 _PARTS = ("pretrain", "finetune", "total")
-
-
-@dataclass(frozen=True)
-class KernelResult:
-    """A computed kernel.
-
-    Attributes:
-        directory: Where its files are.
-        summary: What `kernel.json` holds and `--json` prints.
-    """
-
-    directory: Path
-    summary: dict[str, Any]
-
-    @property
-    def kernels(self) -> dict[str, NTK]:
-        """The kernels "train", [N, C, N, C], and "test", [M, C, N, C], both with the training rows."""
-        arrays = self._arrays()
-        return {split: NTK(arrays[f"{split}/pretrain"], arrays[f"{split}/finetune"]) for split in ("train", "test")}
-
-    @property
-    def rows(self) -> dict[str, dict[str, np.ndarray]]:
-        """`indices` and `labels` (int64) and `logits` (float32 [rows, C]) of the rows of "train" and "test"."""
-        arrays = self._arrays()
-        return {
-            split: {name: arrays[f"{split}/{name}"] for name in ("indices", "labels", "logits")}
-            for split in ("train", "test")
-        }
-
-    def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = read_arrays(self.directory / "kernel.npz")
-        if arrays is None:
-            raise InputError(f"{self.directory / 'kernel.npz'} is missing or damaged; compute it again (--overwrite)")
-        return arrays
 
 
 def run_ntk(
@@ -189,37 +153,6 @@ def _computed(
     write_json(directory / "environment.json", environment(config["data"], at.source))
     write_json(directory / "kernel.json", {"config": config, "summary": summary})
     return KernelResult(directory, summary)
-
-
-def kernel_config(settings: RunSettings, rows: int, data: TaskData) -> dict[str, Any]:
-    """Return all that decides a kernel, as `kernel.json` holds it."""
-    backend = keras.backend.backend()
-    return {"settings": settings.as_dict(), "rows": rows, "backend": backend, "data": data.checksums()}
-
-
-def finished_kernel(directory: Path, config: dict[str, Any]) -> KernelResult | None:
-    """Return the kernel that a directory holds, None where it holds none.
-
-    Args:
-        directory: The directory.
-        config: What `kernel_config` gives.
-
-    Returns:
-        The kernel.
-
-    Raises:
-        InputError: It is one of another configuration.
-    """
-    known = read_json(directory / "kernel.json")
-    if known is None:
-        return None
-    there = completed(known["config"])
-    if there != config:
-        what = differences(there, config)
-        raise InputError(
-            f"{directory} holds a kernel of other settings ({what}); overwrite it (--overwrite) or move it"
-        )
-    return KernelResult(directory, known["summary"])
 
 
 def run_ntk_of(

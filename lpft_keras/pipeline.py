@@ -1,6 +1,6 @@
 """From token arrays to a trained classifier: the stages of a method, one after the other.
 
-`experiment` puts rows before it and a run directory behind it; `estimator` puts texts before it and nothing behind.
+`performing` puts rows before it and a run directory behind it; `estimator` puts texts before it and nothing behind.
 """
 
 import logging

@@ -112,7 +112,7 @@ def perform_request(request: Request, data: TaskData | None = None) -> "RunResul
         try:
             _prepare_process(request)
             with silent_start() if request.backend else nullcontext():
-                from lpft_keras.experiment import perform
+                from lpft_keras.performing import perform
             from lpft_keras.settings import RunSettings
             from lpft_keras.tasks import load_task
 

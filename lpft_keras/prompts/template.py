@@ -118,8 +118,3 @@ def _check(template: str, pieces: list[Piece]) -> None:
         raise InputError(f"the prompt {template!r} has no <s1>, the first text of a row; say where it stands")
     if len(numbers) > len(set(numbers)) or sum(isinstance(piece, Separator) for piece in pieces) > 1:
         raise InputError(f"the prompt {template!r} has a text or <sep> twice; once is enough")
-
-
-def texts_of(template: str) -> int:
-    """Return how many texts of a row a template holds, 1 or 2."""
-    return sum(isinstance(piece, Segment) for piece in parse_template(template))

@@ -10,7 +10,7 @@ from lpft_keras.engines import check_workers
 from lpft_keras.errors import InputError
 from lpft_keras.exhibits import EXHIBITS, Exhibit, get_exhibit
 from lpft_keras.figures import check_figures
-from lpft_keras.kernels import KernelResult
+from lpft_keras.kernel_results import KernelResult
 from lpft_keras.methods import every_method
 from lpft_keras.progress import progress_bar
 from lpft_keras.report import ResultTable

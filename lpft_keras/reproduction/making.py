@@ -9,7 +9,7 @@ import numpy as np
 from lpft_keras.errors import InputError
 from lpft_keras.exhibits import Exhibit
 from lpft_keras.figures import METHOD_COLOURS, as_it_is
-from lpft_keras.kernels import KernelResult
+from lpft_keras.kernel_results import KernelResult
 from lpft_keras.models.classifier import drawn_head, get_head
 from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
 from lpft_keras.ntk.statistics import singular_values, trace_norms

@@ -10,7 +10,8 @@ from typing import Any
 from lpft_keras.arrays import whole_number
 from lpft_keras.errors import InputError, first_line
 from lpft_keras.exhibits import Exhibit
-from lpft_keras.kernels import KernelResult, finished_kernel, kernel_config, run_ntk
+from lpft_keras.kernel_results import KernelResult, finished_kernel, kernel_config
+from lpft_keras.kernels import run_ntk
 from lpft_keras.methods import get_method
 from lpft_keras.run_directory import is_finished, run_config
 from lpft_keras.settings import OF_TRAINING, RunSettings

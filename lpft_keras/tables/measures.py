@@ -12,7 +12,7 @@ from rich.table import Table
 from lpft_keras.tables.terminal import new_table, show, spread
 
 if TYPE_CHECKING:
-    from lpft_keras.kernels import KernelResult
+    from lpft_keras.kernel_results import KernelResult
     from lpft_keras.report import HeadNormPoint, Represented, Scored
 
 

@@ -209,11 +209,6 @@ class TrainingBatches(Batches):
             shapes[(needed <= shape).all(axis=2)] = shape
         return shapes
 
-    @property
-    def padded_tokens(self) -> int:
-        """Tokens, padding included, that all epochs compute."""
-        return int(self._shapes.sum()) * self._rows[0].shape[2]
-
     def __getitem__(self, index: int) -> tuple[Inputs, np.ndarray, np.ndarray]:
         """Return batch `index`, counted from the start of the first epoch."""
         epoch, step = divmod(index, self.steps_per_epoch)
