@@ -1,6 +1,7 @@
 """Each example runs as it stands, and prints what its docstring says it prints, digits apart."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from lpft_keras.tasks import TASKS
 from tests.official_files import write_official_files
 
 FOLDER = Path(__file__).parent.parent / "examples"
+DRIVER = Path(__file__).parent / "run_scripts.py"
 THEMES, BENCHMARKS = sorted(FOLDER.glob("*.py")), sorted(FOLDER.glob("benchmarks/*.py"))
 SHIFTED = TASKS["amazon"].ood
 
@@ -31,12 +33,24 @@ def labels(output):
     return [" ".join(re.sub(rf"{number}(?:±{number})?", "0", line).split()) for line in output.strip().splitlines()]
 
 
-def run(path, folder, *arguments, **environment):
-    command = [sys.executable, str(path), *arguments]
-    env = {**os.environ, **environment}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=500)
+def run(scripts, backend):
+    """Run scripts, (path, folder, arguments), in one process of a backend; return what each printed by its path."""
+    asked = [{"path": str(path), "folder": str(folder), "arguments": arguments} for path, folder, arguments in scripts]
+    done = subprocess.run(
+        [sys.executable, str(DRIVER)],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": backend},
+        timeout=900,
+    )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return {script[0]: outcome for script, outcome in zip(scripts, json.loads(done.stdout), strict=True)}
+
+
+def checked(outcome):
+    assert not outcome["error"], outcome["error"]
+    return labels(outcome["output"])
 
 
 def files(task, folder):
@@ -49,21 +63,42 @@ def files(task, folder):
             (folder / path).symlink_to(official.absolute())
 
 
+def on_torch(path):
+    return "on PyTorch" in path.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def on_tensorflow(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("themes")
+    return run([(path, folder, []) for path in THEMES if not on_torch(path)], "tensorflow")
+
+
+@pytest.fixture(scope="module")
+def on_pytorch(tmp_path_factory):
+    """What the other themes print, and the benchmarks on few rows: there no time goes into compiling for these."""
+    scripts = [(path, tmp_path_factory.mktemp("themes"), []) for path in THEMES if on_torch(path)]
+    for path in BENCHMARKS:
+        folder = tmp_path_factory.mktemp(path.stem)
+        files("amazon" if path.stem in SHIFTED else path.stem, folder / "data")
+        limit = ["--limit", "60"] if "--limit" in path.read_text("utf-8") else []
+        scripts.append((path, folder, ["--data-dir", "data", "--backbone", "tiny", *limit]))
+    return run(scripts, "torch")
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", THEMES, ids=lambda path: path.stem)
-def test_a_theme_runs_as_it_stands_and_prints_what_it_says(path, tmp_path):
-    backend = {"KERAS_BACKEND": "torch"} if "on PyTorch" in path.read_text("utf-8") else {}
-    assert labels(run(path, tmp_path, **backend)) == labels(printed(path))
+def test_a_theme_runs_as_it_stands_and_prints_what_it_says(path, request):
+    outcomes = request.getfixturevalue("on_pytorch" if on_torch(path) else "on_tensorflow")
+    assert checked(outcomes[path]) == labels(printed(path))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
-def test_a_benchmark_runs_on_few_rows_and_prints_what_it_says(path, tmp_path):
-    files("amazon" if path.stem in SHIFTED else path.stem, tmp_path / "data")
-    limit = ["--limit", "60"] if "--limit" in path.read_text("utf-8") else []
-    # On PyTorch, as their docstrings say: the others would spend most of the time compiling for these few rows.
-    output = run(path, tmp_path, "--data-dir", "data", "--backbone", "tiny", *limit, KERAS_BACKEND="torch")
-    assert labels(output.replace("tiny", "minilm")) == labels(printed(path))
+def test_a_benchmark_runs_on_few_rows_and_prints_what_it_says(path, on_pytorch):
+    outcome = on_pytorch[path]
+    assert checked({**outcome, "output": outcome["output"].replace("tiny", "minilm")}) == labels(printed(path))
 
 
 def test_there_is_an_example_for_each_set_of_the_paper():
