@@ -24,9 +24,10 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     Returns:
         An `InputError` to raise.
     """
-    # Dashes are no likeness: every flag has them.
-    known = {other.lstrip("-"): other for other in known}
-    near = [known[other] for other in difflib.get_close_matches(str(name).lstrip("-"), known, n=3, cutoff=0.5)]
+    # Dashes are no likeness, since every flag has them, and capitals no difference.
+    known = {other.lstrip("-").lower(): other for other in known}
+    asked = str(name).lstrip("-").lower()
+    near = [known[other] for other in difflib.get_close_matches(asked, known, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known.values())}"
     return InputError(f"unknown {kind} {name!r}; {hint}")
 

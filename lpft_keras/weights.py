@@ -7,11 +7,11 @@ from typing import Any
 import keras
 
 from lpft_keras.errors import InputError
+from lpft_keras.hyperparameters import PipelineSettings
 from lpft_keras.methods import FineTune, Stage, get_method
 from lpft_keras.models.backbones import TextBackbone, load_backbone
 from lpft_keras.models.classifier import build_classifier, freeze_transform, get_head, scale_head, set_head
 from lpft_keras.models.lora import load_adapter, lora_settings, merge_lora, save_adapter
-from lpft_keras.pipeline import PipelineSettings
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_arrays, read_json, write_arrays
 

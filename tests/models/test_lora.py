@@ -11,8 +11,8 @@ import safetensors.numpy
 from keras import ops
 
 from lpft_keras.errors import InputError
+from lpft_keras.hyperparameters import LoraSettings
 from lpft_keras.models.lora import (
-    LoraSettings,
     enable_lora,
     load_adapter,
     lora_settings,
