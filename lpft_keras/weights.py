@@ -82,9 +82,11 @@ def load_weights(
         load_adapter(path, backbone.model, classifier.get_layer("head"))
         freeze_transform(classifier)
     else:
-        head = read_arrays(path)
-        if head is None:
-            raise InputError(f"{path} is damaged; train again")
+        head = read_arrays(path) or {}
+        layer = classifier.get_layer("head")
+        for name, variable in (("kernel", layer.kernel), ("bias", layer.bias)):
+            if name not in head or head[name].shape != variable.shape or head[name].dtype.kind != "f":
+                raise InputError(f"{path} is damaged or of another model; train again")
         set_head(classifier, head["kernel"], head["bias"])
     return classifier
 

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import json
+import os.path
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -139,7 +140,7 @@ def _find(name: str) -> Loader:
     if name in keras_hub.models.Backbone.presets:
         raise InputError(f"backbone {name!r} is no text encoder that KerasHub has a text classifier for")
     directory = Path(name).expanduser()
-    if directory.is_dir():
+    if os.path.isdir(directory):
         return _directory_loader(directory, {"kind": "directory"})
     if re.search(r"[/\\]|^\.|^~", name):
         hint = f"; for a Hugging Face repository write hf://{name}" if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) else ""
@@ -182,7 +183,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
         raise InputError(f"{directory} holds no checkpoint: config.json is missing (KerasHub or Hugging Face layout)")
     try:
         config = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}; fetch the file again") from error
     if not isinstance(config, dict) or not ("registered_name" in config or "model_type" in config):
         raise InputError(f"{path} has neither registered_name (KerasHub) nor model_type (Hugging Face)")
