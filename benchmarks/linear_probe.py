@@ -18,13 +18,14 @@ from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
 
+from lpft_keras.hyperparameters import ProbeSettings
 from lpft_keras.models.backbones import load_backbone
 from lpft_keras.models.classifier import build_classifier
 from lpft_keras.models.encoding import encode
 from lpft_keras.representation import head_norm
 from lpft_keras.tasks import get_task, load_task
 from lpft_keras.training.forward import forward_function
-from lpft_keras.training.linear_probe import Probe, ProbeSettings, linear_probe
+from lpft_keras.training.linear_probe import Probe, linear_probe
 
 SETTINGS = {"default": ProbeSettings(), "paper": ProbeSettings(solver="lbfgs")}
 

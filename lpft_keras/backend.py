@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 from lpft_keras.errors import InputError, unknown_name
@@ -15,7 +16,7 @@ def check_backend() -> None:
 
     Chosen by `KERAS_BACKEND`, or else by Keras' own file.
     """
-    name = os.environ.get("KERAS_BACKEND") or _configured() or "tensorflow"
+    name = chosen_backend()
     if name not in BACKENDS:
         raise unknown_name("KERAS_BACKEND", name, BACKENDS)
     if importlib.util.find_spec(name) is None:
@@ -23,6 +24,13 @@ def check_backend() -> None:
             f'KERAS_BACKEND is {name!r}, which is not installed; install it: pip install "{BACKENDS[name]}" '
             f'(in a checkout: pip install -e ".[{name}]")'
         )
+
+
+def chosen_backend() -> str:
+    """Return the name of the backend that Keras runs on, or will once it is imported."""
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend()
+    return os.environ.get("KERAS_BACKEND") or _configured() or "tensorflow"
 
 
 def _configured() -> str | None:

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import keras
-
+from lpft_keras.backend import chosen_backend
 from lpft_keras.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -25,10 +24,12 @@ def usable_devices() -> int:
     Raises:
         InputError: The backend is not JAX, or it sees one device only.
     """
-    backend = keras.backend.backend()
+    backend = chosen_backend()
     if backend != "jax":
         # There Keras' DataParallel can be made, but cuts nothing.
         raise InputError(f"data-parallel training needs JAX, not {backend}: set KERAS_BACKEND=jax, or {_LEAVE_OUT}")
+    import keras
+
     devices = keras.distribution.list_devices()
     if len(devices) < 2:
         raise InputError(f"data-parallel training needs two devices or more, JAX sees {devices[0]} alone: {_LEAVE_OUT}")
@@ -54,11 +55,15 @@ def on_all_devices(wanted: bool) -> Iterator[None]:
         yield
         return
     log.info("data-parallel on %d devices", usable_devices())
+    import keras
+
     with keras.distribution.DataParallel().scope():
         yield
 
 
 def devices_in_use() -> int:
     """Return how many parts of equal size a batch is cut into at present: 1 where no distribution is set."""
+    import keras
+
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else distribution.num_model_replicas

@@ -36,6 +36,10 @@ def check_workers(workers: int | Sequence[str] | None) -> None:
     named = isinstance(workers, list | tuple) and workers and all(isinstance(name, str) for name in workers)
     if not named or not all(name == "cpu" or name.removeprefix("gpu:").isdigit() for name in workers):  # type: ignore[union-attr]
         raise InputError(f'workers must be 1 or more, or list the device of each ("gpu:0", "cpu"), not {workers!r}')
+    seen = ["cpu", *visible_gpus()]
+    missing = [name for name in workers if name not in seen]  # type: ignore[union-attr]
+    if missing:
+        raise InputError(f"workers names {missing[0]!r}, which this machine has not; it has {', '.join(seen)}")
 
 
 def spread(

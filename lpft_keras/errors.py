@@ -4,6 +4,8 @@ import difflib
 import textwrap
 from collections.abc import Iterable
 
+_LONGEST = 2000
+
 
 class InputError(ValueError):
     """The user's input was wrong.
@@ -11,6 +13,11 @@ class InputError(ValueError):
     The message is one line: what was wrong, where, and how to mend it. The command line prints it without
     a traceback and ends with status 2; from Python it is an ordinary `ValueError`.
     """
+
+    def __init__(self, message: str):
+        # What is quoted of files may hold anything, line breaks and whole books.
+        line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+        super().__init__(line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}")
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
@@ -24,9 +31,10 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     Returns:
         An `InputError` to raise.
     """
-    # Dashes are no likeness: every flag has them.
-    known = {other.lstrip("-"): other for other in known}
-    near = [known[other] for other in difflib.get_close_matches(str(name).lstrip("-"), known, n=3, cutoff=0.5)]
+    # Dashes are no likeness, since every flag has them, and capitals no difference.
+    known = {other.lstrip("-").lower(): other for other in known}
+    asked = str(name).lstrip("-").lower()
+    near = [known[other] for other in difflib.get_close_matches(asked, known, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known.values())}"
     return InputError(f"unknown {kind} {name!r}; {hint}")
 

@@ -1,7 +1,8 @@
 """`TextClassifier`: the same pipeline as a scikit-learn estimator, for texts and labels at hand."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
-from lpft_keras.errors import InputError
+from lpft_keras.arrays import real_number
+from lpft_keras.errors import InputError, first_line
 from lpft_keras.evaluation import accuracy, best_temperature
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import TextBackbone, check_backbone, load_backbone
@@ -35,6 +37,17 @@ from lpft_keras.weights import check_same_weights, load_weights, save_weights
 log = logging.getLogger(__name__)
 
 _FILE = "classifier.json"
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Let errors of what a file holds name the file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({first_line(error)}); save it again") from error
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):
@@ -119,6 +132,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         params = self.get_params()
         del params["validation_fraction"]
         return RunSettings(task="own texts", **params)
+
+    def _check(self) -> None:
+        """Refuse what no classifier can be restored by."""
+        self._settings()
+        check_backbone(self.backbone)
+        if self.classes_.ndim != 1 or len(self.classes_) < 2:
+            raise InputError("the classes must be two or more names")
+        if self.temperature_ is not None:
+            real_number(self.temperature_, "temperature", 0, np.inf)
 
     def fit(
         self,
@@ -299,10 +321,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         """
         run = RunResult.load(directory)
         own = cls().get_params()
-        classifier = cls(**{name: value for name, value in run.config["settings"].items() if name in own})
-        classifier.classes_ = np.array(run.config["labels"])
+        with _whole(run.directory / "config.json"):
+            classifier = cls(**{name: value for name, value in run.config["settings"].items() if name in own})
+            classifier.classes_ = np.array(run.config["labels"])
+            classifier.temperature_ = run.summary["temperature"]
+            classifier._check()
         classifier.history_ = run.history
-        classifier.temperature_ = run.summary["temperature"]
         classifier._restore(run.directory)
         return classifier.calibrate() if calibrated else classifier
 
@@ -332,6 +356,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         about = read_about(directory)
         if about is None:
             raise InputError(f"{name} holds no preset of a classifier (no whole {ABOUT}); give one of to_preset")
+        with _whole(directory / ABOUT):
+            classifier = cls._of_preset(name, about)
+        classifier._restore(directory)
+        return classifier
+
+    @classmethod
+    def _of_preset(cls, name: str, about: dict[str, Any]) -> "TextClassifier":
         known = about["classifier"]
         params = {parameter: known[parameter] for parameter in ("max_length", "dropout", "dtype", "seed")}
         prompt = {parameter: known.get(parameter) for parameter in ("prompt", "label_words")}
@@ -340,7 +371,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         classifier.classes_ = np.array(known["classes"])
         classifier.history_ = []
         classifier.temperature_ = 1.0 if known["calibrated"] else known["temperature"]
-        classifier._restore(directory)
+        classifier._check()
         return classifier
 
     @classmethod
@@ -360,9 +391,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         state = read_json(directory / _FILE)
         if state is None:
             raise InputError(f"{directory} holds no saved TextClassifier (no whole {_FILE})")
-        classifier = cls(**state["params"])
-        classifier.classes_ = np.array(state["classes"])
-        classifier.history_ = state["history"]
-        classifier.temperature_ = state.get("temperature", 1.0)
+        with _whole(directory / _FILE):
+            classifier = cls(**state["params"])
+            classifier.classes_ = np.array(state["classes"])
+            classifier.history_ = state["history"]
+            classifier.temperature_ = state.get("temperature", 1.0)
+            classifier._check()
         classifier._restore(directory)
         return classifier

@@ -1,19 +1,13 @@
-"""The numbers every run reports, from logits and labels."""
+"""The numbers every run reports, from logits and labels.
+
+SciPy and scikit-learn are imported where they are called: tasks know metrics by name, and a typo shall be told at once.
+"""
 
 import logging
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from lpft_keras.calibration import (
-    TemperatureScaling,
-    brier_score,
-    expected_calibration_error,
-    maximum_calibration_error,
-    negative_log_likelihood,
-)
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.representation import cosine_similarity, feature_change, fisher_discriminant_ratio
 
@@ -34,21 +28,29 @@ METRIC_NAMES = {
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of rows whose greatest logit is that of their label."""
+    from sklearn.metrics import accuracy_score
+
     return float(accuracy_score(labels, logits.argmax(axis=1)))
 
 
 def macro_f1(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the mean of the classes' F1 scores, over the classes that occur in labels or predictions."""
+    from sklearn.metrics import f1_score
+
     return float(f1_score(labels, logits.argmax(axis=1), average="macro", zero_division=0))
 
 
 def f1(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the F1 score of class 1, the positive one of two classes."""
+    from sklearn.metrics import f1_score
+
     return float(f1_score(labels, logits.argmax(axis=1), pos_label=1, zero_division=0))
 
 
 def matthews_correlation(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return Matthews' correlation of predictions and labels, 0 where either is constant (Gorodkin 2004 for C > 2)."""
+    from sklearn.metrics import matthews_corrcoef
+
     return float(matthews_corrcoef(labels, logits.argmax(axis=1)))
 
 
@@ -80,6 +82,15 @@ def evaluate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         accuracy, macro_f1, f1 (of two classes only), matthews_correlation, nll (nats), brier (sum over the classes),
         ece and mce (fractions, 15 bins).
     """
+    from scipy.special import softmax
+
+    from lpft_keras.calibration import (
+        brier_score,
+        expected_calibration_error,
+        maximum_calibration_error,
+        negative_log_likelihood,
+    )
+
     probabilities = softmax(logits.astype(np.float64), axis=1)
     return {
         **{name: metric(logits, labels) for name, metric in METRICS.items() if name != "f1" or logits.shape[1] == 2},
@@ -107,6 +118,8 @@ def warn_if_collapsed(logits: np.ndarray, labels: np.ndarray) -> None:
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature that suits held-out rows best; 1, with a warning, where none is finite."""
+    from lpft_keras.calibration import TemperatureScaling
+
     scaling = TemperatureScaling().fit(logits, labels)
     if not scaling.finite_:
         log.warning("so these rows say nothing of how sure the classifier may be: its temperature stays 1")

@@ -11,8 +11,10 @@ from lpft_keras.errors import InputError
 from lpft_keras.ntk import NTK
 from lpft_keras.run_directory import differences
 from lpft_keras.settings import RunSettings, completed
-from lpft_keras.storage import read_arrays, read_json
+from lpft_keras.storage import has_form, read_arrays, read_json
 from lpft_keras.tasks import TaskData
+
+_ARRAYS = ("pretrain", "finetune", "indices", "labels", "logits")  # of each split in kernel.npz
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class KernelResult:
         }
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = read_arrays(self.directory / "kernel.npz")
-        if arrays is None:
+        arrays = read_arrays(self.directory / "kernel.npz") or {}
+        if any(f"{split}/{name}" not in arrays for split in ("train", "test") for name in _ARRAYS):
             raise InputError(f"{self.directory / 'kernel.npz'} is missing or damaged; compute it again (--overwrite)")
         return arrays
 
@@ -69,7 +71,7 @@ def finished_kernel(directory: Path, config: dict[str, Any]) -> KernelResult | N
         InputError: It is one of another configuration.
     """
     known = read_json(directory / "kernel.json")
-    if known is None:
+    if not has_form(known, {"config": {"settings": dict}, "summary": dict}):
         return None
     there = completed(known["config"])
     if there != config:

@@ -60,17 +60,17 @@ def get_method(name: str) -> tuple[Stage, ...]:
         >>> get_method("lp-ft")
         (LinearProbe(), FineTune(lora=False))
     """
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise unknown_name("method", name, METHODS)
     return METHODS[name]
 
 
 def every_method(names: Sequence[str]) -> list[str]:
     """Return names of methods, "all" as the five; each must be known."""
-    found = list(dict.fromkeys(method for name in names for method in (METHODS if name == "all" else [name])))
+    found = [method for name in names for method in (METHODS if name == "all" else [name])]
     for name in found:
         get_method(name)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def fine_tuning(method: str) -> FineTune | None:

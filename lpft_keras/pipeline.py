@@ -5,7 +5,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from lpft_keras import __version__
+from lpft_keras.hyperparameters import PipelineSettings
 from lpft_keras.methods import FineTune, LinearProbe, fine_tuning, get_method
 from lpft_keras.models.backbones import TextBackbone
 from lpft_keras.models.classifier import (
@@ -22,48 +23,16 @@ from lpft_keras.models.classifier import (
     scale_head,
     set_head,
 )
-from lpft_keras.models.lora import LoraSettings, enable_lora
+from lpft_keras.models.lora import enable_lora
 from lpft_keras.models.packing import Tokens
-from lpft_keras.prompts import Prompt
 from lpft_keras.storage import cached_arrays, fingerprint
 from lpft_keras.training.batches import Encoded
 from lpft_keras.training.features import Features
-from lpft_keras.training.fine_tune import FineTuneSettings, HistoryRow, Score, fine_tune, head_record, mean_loss
+from lpft_keras.training.fine_tune import HistoryRow, Score, fine_tune, head_record, mean_loss
 from lpft_keras.training.forward import Forward, forward_function
-from lpft_keras.training.linear_probe import ProbeSettings, linear_probe
+from lpft_keras.training.linear_probe import linear_probe
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """All that decides how token arrays become a classifier.
-
-    Attributes:
-        method: Name of the method.
-        fine_tune: Settings of the fine-tuning stage; None for a method without one.
-        probe: Settings of the linear probe.
-        lora: Settings of the adapters.
-        pooling: "first", "mean", or None for the backbone's own default.
-        head_dropout: Dropout rate before the head.
-        seed: Seed of head, adapters, batches, dropout, and of the probe's folds.
-        head_scale: What the head is multiplied by before fine-tuning: after LP, or as it was drawn.
-        prompt: The prompt that the rows were encoded by, its words in the order of the classes; None for none.
-    """
-
-    method: str
-    fine_tune: FineTuneSettings | None
-    probe: ProbeSettings = field(default_factory=ProbeSettings)
-    lora: LoraSettings = field(default_factory=LoraSettings)
-    pooling: str | None = None
-    head_dropout: float = 0.1
-    seed: int = 1001
-    head_scale: float = 1.0
-    prompt: Prompt | None = None
-
-    def for_classes(self, labels: Sequence[str]) -> "PipelineSettings":
-        """Return the settings with the prompt's words in the order of the classes; raises as `Prompt.in_order`."""
-        return self if self.prompt is None else replace(self, prompt=self.prompt.in_order(labels))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from lpft_keras.errors import InputError
 from lpft_keras.settings import completed
-from lpft_keras.storage import read_arrays, read_json, write_csv
+from lpft_keras.storage import has_form, read_arrays, read_json, write_csv
 
 if TYPE_CHECKING:
     import keras
@@ -28,6 +28,39 @@ HISTORY_COLUMNS = (
     "bias_norm",
     "logit_norm",
 )
+
+_NUMBER = (int, float, type(None))  # what is no number is null in JSON
+_SUMMARY = {
+    "task": str,
+    "method": str,
+    "backbone": str,
+    "seed": int,
+    "metrics": {"*": {"*": _NUMBER}},
+    "head_norm": _NUMBER,
+    "temperature?": _NUMBER,
+    "seconds?": (int, float),
+    "zero_shot?": {"*": {"*": _NUMBER}},
+}
+_CONFIG = {
+    "settings": dict,
+    "labels?": [str],
+    "metric?": str,
+    "backend?": str,
+    "data?": {"*": (str, type(None))},
+}
+_ENVIRONMENT = {
+    "versions": {"*": str},
+    "backend": str,
+    "devices": [str],
+    "platform": str,
+    "data?": {"*": (str, type(None))},
+    "backbone": {"*": (str, type(None))},
+}
+_ROWS = {
+    "splits": {"*": {"rows": int, "labels": {"*": int}, "truncated": int}},
+    "leaks": [{"split": str, "other": str, "rows": int}],
+    "errors": {"*": [{"row": int, "texts": [str], "label": str, "predicted": str, "probability": float}]},
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +94,7 @@ class RunResult:
             InputError: The directory holds no finished run.
         """
         summary = read_json(Path(directory) / "metrics.json")
-        if not isinstance(summary, dict) or not {"metrics", "head_norm"} <= summary.keys():
+        if not has_form(summary, _SUMMARY):
             raise InputError(f"{directory} holds no finished run (no whole metrics.json of this version); run it again")
         return cls(Path(directory), summary)
 
@@ -77,22 +110,29 @@ class RunResult:
     @property
     def config(self) -> dict[str, Any]:
         """The settings the run was made with."""
-        return completed(self._needed(read_json(self.directory / "config.json"), "config.json"))
+        return completed(self._json("config.json", _CONFIG))
 
     @property
     def environment(self) -> dict[str, Any]:
         """Versions, backend, devices, and checksums of data and backbone that the run was made with."""
-        return self._needed(read_json(self.directory / "environment.json"), "environment.json")
+        return self._json("environment.json", _ENVIRONMENT)
 
     @property
     def rows(self) -> dict[str, Any]:
         """`splits` (rows, of each class, truncated), `leaks` between them, and the surest `errors` by split."""
-        return self._needed(read_json(self.directory / "rows.json"), "rows.json")
+        return self._json("rows.json", _ROWS)
 
     @property
     def predictions(self) -> dict[str, dict[str, np.ndarray]]:
         """`logits` (float32 [rows, classes]) and `labels` (int64 [rows]) by split."""
-        return self._by_split("predictions.npz")
+        found = self._by_split("predictions.npz")
+        for split, rows in found.items():
+            logits, labels = (self._needed(rows.get(part), "predictions.npz") for part in ("logits", "labels"))
+            whole = logits.ndim == 2 and logits.dtype.kind == "f" and labels.dtype.kind in "iu"
+            fits = whole and labels.shape == logits.shape[:1] and len(labels) > 0
+            if not fits or labels.min() < 0 or labels.max() >= logits.shape[1]:
+                self._needed(None, f"predictions.npz ({split})")
+        return found
 
     @property
     def features(self) -> dict[str, np.ndarray]:
@@ -106,7 +146,11 @@ class RunResult:
 
     def _features(self, part: str) -> dict[str, np.ndarray]:
         found = self._by_split("features.npz")
-        return {split: self._needed(parts.get(part), f"features.npz ({part})") for split, parts in found.items()}
+        named = {split: parts.get(part) for split, parts in found.items()}
+        for split, features in named.items():
+            if features is None or features.ndim != 2 or features.dtype.kind != "f" or not len(features):
+                self._needed(None, f"features.npz ({split}, {part})")
+        return {split: features for split, features in named.items() if features is not None}
 
     @property
     def start_head_norm(self) -> float:
@@ -119,14 +163,19 @@ class RunResult:
         """One row an iteration of the linear probe, then one an epoch of fine-tuning (step 0 is the start)."""
         path = self.directory / "history.csv"
         self._needed(path.is_file() or None, path.name)
-        with open(path, newline="", encoding="utf-8") as file:
-            return [
-                {
-                    name: value if name == "stage" else int(value) if name == "step" else float(value or "nan")
-                    for name, value in row.items()
-                }
-                for row in csv.DictReader(file)
-            ]
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self._needed(set(HISTORY_COLUMNS) == set(reader.fieldnames or ()) or None, path.name)
+                return [
+                    {
+                        name: value if name == "stage" else int(value) if name == "step" else float(value or "nan")
+                        for name, value in row.items()
+                    }
+                    for row in reader
+                ]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise self._damaged(path.name) from error
 
     def model(self, *, calibrated: bool = False) -> "keras.Model":
         """Rebuild the trained classifier.
@@ -212,10 +261,17 @@ class RunResult:
             splits.setdefault(split, {})[part] = array
         return splits
 
+    def _json(self, name: str, form: Any) -> dict[str, Any]:
+        value = read_json(self.directory / name)
+        return self._needed(value if has_form(value, form) else None, name)
+
     def _needed(self, value: Any, name: str) -> Any:
         if value is None:
-            raise InputError(f"{self.directory / name} is missing or damaged; run it again with --overwrite")
+            raise self._damaged(name)
         return value
+
+    def _damaged(self, name: str) -> InputError:
+        return InputError(f"{self.directory / name} is missing or damaged; run it again with --overwrite")
 
 
 def write_history(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -10,16 +10,17 @@ from typing import Any
 from lpft_keras.arrays import real_number, whole_number
 from lpft_keras.distribution import usable_devices
 from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.hyperparameters import (
+    OPTIMIZERS,
+    POOLINGS,
+    FineTuneSettings,
+    LoraSettings,
+    PipelineSettings,
+    ProbeSettings,
+)
 from lpft_keras.methods import Defaults, default_rates, fine_tuning, get_method, unused_settings
-from lpft_keras.models.classifier import POOLINGS
-from lpft_keras.models.lora import LoraSettings
-from lpft_keras.pipeline import PipelineSettings
 from lpft_keras.prompts import PROMPTS, Prompt, asked_prompt
 from lpft_keras.storage import fingerprint, slug
-from lpft_keras.training.batches import check_cut
-from lpft_keras.training.fine_tune import FineTuneSettings
-from lpft_keras.training.linear_probe import ProbeSettings
-from lpft_keras.training.optimizers import OPTIMIZERS
 
 DTYPES = ("float32", "mixed_bfloat16")
 OF_TRAINING = ("epochs", "batch_size", "learning_rate", "optimizer", "micro_batches", "data_parallel")
@@ -157,6 +158,8 @@ class RunSettings:
             return
         devices, fine_tune = usable_devices(), self.pipeline().fine_tune
         if fine_tune is not None:
+            from lpft_keras.training.batches import check_cut
+
             check_cut(fine_tune.batch_size, fine_tune.micro_batches, devices)
 
     def directory(self, output_dir: str | Path) -> Path:

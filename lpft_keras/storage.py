@@ -86,8 +86,36 @@ def read_json(path: Path) -> Any:
     """Read a JSON file, or return None where it is missing or damaged."""
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def has_form(value: Any, form: Any) -> bool:
+    """Tell whether what was read of JSON has the form that its reader takes it to have.
+
+    Args:
+        value: The value.
+        form: A type or a tuple of types; a list of one form, that of all items; or a dict of forms by key, of which "*"
+            stands for every key, and a key with "?" behind may be missing. Other keys may hold anything.
+
+    Returns:
+        Whether it has.
+
+    Example:
+        >>> has_form({"rows": 3, "labels": ["a"]}, {"rows": int, "labels": [str], "seed?": int})
+        True
+    """
+    if isinstance(form, list):
+        return isinstance(value, list) and all(has_form(item, form[0]) for item in value)
+    if not isinstance(form, dict):
+        return isinstance(value, form) and not (isinstance(value, bool) and form is int)
+    if not isinstance(value, dict):
+        return False
+    if "*" in form:
+        return all(has_form(item, form["*"]) for item in value.values())
+    needed = all(name in value for name in form if not name.endswith("?"))
+    there = {name: part for name, part in form.items() if name.removesuffix("?") in value}
+    return needed and all(has_form(value[name.removesuffix("?")], part) for name, part in there.items())
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -96,7 +124,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOML's own, UTF-8's, and Python's for numbers of 5,000 digits
         raise InputError(f"{path} is no valid TOML: {error}") from None
 
 

@@ -1,27 +1,28 @@
 """Many runs: the cross product of tasks, methods, backbones, head scales and seeds, here or on a cluster."""
 
 import logging
+import os.path
 import textwrap
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-
+from lpft_keras.backbone_names import is_known_backbone
 from lpft_keras.engines import check_workers, spread
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.methods import every_method, fine_tuning
-from lpft_keras.models.backbones import check_backbone
-from lpft_keras.progress import progress_bar
+from lpft_keras.progress import progress_bar, silent_start
 from lpft_keras.results import RunResult
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_toml
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
-from lpft_keras.training.callbacks import check_callbacks, check_tensorboard
 from lpft_keras.workers import Failure, Request
+
+if TYPE_CHECKING:
+    import keras
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ def sweep(
         >>> found = sweep(["cb", "rte"], ["lp", "lp-ft"], seeds=[1001, 2002], backbones="minilm", data_dir="data")
         >>> found.results[0].metrics["test"]["accuracy"]
     """
+    check_workers(workers)
     requests = plan(tasks, methods, seeds, head_scales, backbones, **options)
     return perform_all(requests, workers, on_end=on_end, show_progress=options.get("show_progress"))
 
@@ -94,7 +96,7 @@ def plan(
     data_dir: str | Path | None = None,
     output_dir: str | Path = "runs",
     overwrite: bool = False,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence["keras.callbacks.Callback"] = (),
     tensorboard: bool = False,
     show_progress: bool | None = None,
     **settings: Any,
@@ -122,9 +124,6 @@ def plan(
         InputError: An argument is wrong.
     """
     check_settings(settings)
-    check_callbacks(callbacks)
-    if tensorboard:
-        check_tensorboard()
     chosen_methods = every_method(as_list(methods, "methods"))
     scales = as_list(head_scales, "head_scales")
     parts = (
@@ -138,8 +137,6 @@ def plan(
     for task, backbone, method, scale, seed in product(*parts):
         own = {"task": task.name, "backbone": str(backbone or task.backbone), "method": method}
         run = RunSettings(**settings, **own, head_scale=scale, seed=seed)
-        run.check_devices()
-        check_backbone(run.backbone)
         directory = run.directory(output_dir)
         known = requests.setdefault(
             directory,
@@ -159,6 +156,22 @@ def plan(
             raise InputError(
                 f"two runs of this sweep would share the directory {directory}; give the tasks other names"
             )
+    # All that can be told without Keras is told by now: importing it takes seconds.
+    if callbacks or tensorboard:
+        with silent_start():
+            from lpft_keras.training.callbacks import check_callbacks, check_tensorboard
+
+        check_callbacks(callbacks)
+        if tensorboard:
+            check_tensorboard()
+    for request in requests.values():
+        RunSettings(**request.settings).check_devices()
+    for name in dict.fromkeys(request.settings["backbone"] for request in requests.values()):
+        if not is_known_backbone(name):
+            with silent_start():
+                from lpft_keras.models.backbones import check_backbone
+
+            check_backbone(name)
     for method in chosen_methods:
         if fine_tuning(method) is None and any(scale != 1 for scale in scales):
             log.info("%s has no fine-tuning stage before which its head would be scaled", method)
@@ -267,7 +280,10 @@ def read_sweep(path: str | Path) -> dict[str, Any]:
         found["tasks"] = [path.parent / name if str(name).endswith(".toml") else name for name in named]
     if "backbones" in found:
         named = as_list(found["backbones"], "backbone")
-        found["backbones"] = [str(path.parent / name) if (path.parent / name).is_dir() else name for name in named]
+        found["backbones"] = [
+            str(path.parent / name) if isinstance(name, str) and os.path.isdir(path.parent / name) else name
+            for name in named
+        ]
     return found
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lpft_keras.arrays import real_number
+from lpft_keras.engines import check_workers
 from lpft_keras.errors import InputError
 from lpft_keras.methods import EVALUATION_SEEDS, TUNING_SEEDS, Defaults, default_rates
-from lpft_keras.report.cells import mean_and_deviation
 from lpft_keras.results import RunResult
 from lpft_keras.storage import read_json, write_csv, write_json
 from lpft_keras.sweeps import SweepResult, as_list, perform_all, plan
@@ -119,6 +119,7 @@ def tune(
             raise InputError(f"{name} is what is tuned; give the values to try as {name}s")
     if "head_scales" in options:
         raise InputError("head_scales can't be tuned; sweep over them")
+    check_workers(workers)
     planned = plan(task, methods, final_seeds, 1.0, backbone, **options)  # checks all but the rates
     optimizer = options.get("optimizer", "adam")
     trials: list[Request] = []
@@ -203,6 +204,8 @@ def _as_trial(request: Request) -> Request:
 
 def _choices(metric: str, trials: Sequence[Request], tried: SweepResult) -> dict[str, list[Choice]]:
     """Return the points of each method, the best of them marked."""
+    from lpft_keras.report.cells import mean_and_deviation  # late: it brings scikit-learn, and a typo can do without
+
     ended = {result.directory: result for result in tried.results}
 
     def point(request: Request) -> tuple[str, float, int]:

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 
 from lpft_keras.errors import InputError
+from lpft_keras.hyperparameters import PipelineSettings
 from lpft_keras.methods import FineTune, Stage, get_method
 from lpft_keras.models.adapter_files import load_adapter, save_adapter
 from lpft_keras.models.backbones import TextBackbone, load_backbone
 from lpft_keras.models.classifier import build_classifier, freeze_transform, get_head, scale_head, set_head
 from lpft_keras.models.lora import lora_settings, merge_lora
-from lpft_keras.pipeline import PipelineSettings
 from lpft_keras.settings import RunSettings
 from lpft_keras.storage import read_arrays, read_json, write_arrays
 
@@ -83,9 +83,11 @@ def load_weights(
         load_adapter(path, backbone.model, classifier.get_layer("head"))
         freeze_transform(classifier)
     else:
-        head = read_arrays(path)
-        if head is None:
-            raise InputError(f"{path} is damaged; train again")
+        head = read_arrays(path) or {}
+        layer = classifier.get_layer("head")
+        for name, variable in (("kernel", layer.kernel), ("bias", layer.bias)):
+            if name not in head or head[name].shape != variable.shape or head[name].dtype.kind != "f":
+                raise InputError(f"{path} is damaged or of another model; train again")
         set_head(classifier, head["kernel"], head["bias"])
     return classifier
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import joblib
 from filelock import FileLock, Timeout
 
+from lpft_keras.backend import chosen_backend
 from lpft_keras.errors import InputError, first_line
 from lpft_keras.progress import silent_start
 from lpft_keras.tasks import Task, TaskData
@@ -111,7 +111,7 @@ def perform_request(request: Request, data: TaskData | None = None) -> "RunResul
     with _ALONE, joblib.parallel_config("sequential"):
         try:
             _prepare_process(request)
-            with silent_start() if request.backend else nullcontext():
+            with silent_start():
                 from lpft_keras.performing import perform
             from lpft_keras.settings import RunSettings
             from lpft_keras.tasks import load_task
@@ -158,15 +158,13 @@ def in_a_worker(
     Returns:
         The request.
     """
-    import keras
-
     return replace(
         request,
         output_dir=request.output_dir.absolute(),
         directory=request.directory.absolute(),
         data_dir=None if request.data_dir is None else Path(request.data_dir).expanduser().absolute(),
         show_progress=False,
-        backend=keras.backend.backend(),
+        backend=chosen_backend(),
         threads=threads,
         devices=devices,
         claims=claims,

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from lpft_keras.calibration.linear import DirichletCalibration, MatrixScaling, VectorScaling
@@ -47,14 +46,15 @@ def load_scaling(path: str | Path) -> Scaling:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} holds no saved scaling (missing, damaged, or another kind of file)")
     kinds = {kind.__name__: kind for kind in SCALINGS.values()}
-    if state.get("scaling") not in kinds:
-        raise unknown_name("scaling", state.get("scaling"), kinds)
+    if str(state.get("scaling")) not in kinds:
+        raise unknown_name(f"scaling in {path}", state.get("scaling"), kinds)
     try:
         scaling = kinds[state["scaling"]](**{name: _revived(value) for name, value in state["params"].items()})
         for name, value in state["fitted"].items():
             setattr(scaling, name, _revived(value))
         check_is_fitted(scaling)
-    except (KeyError, TypeError, AttributeError, NotFittedError) as error:
+        scaling.predict_proba(np.zeros((1, scaling.n_features_in_)))  # shapes that don't fit show here
+    except Exception as error:  # whatever a damaged file leads to
         raise InputError(f"{path} is damaged: {first_line(error)}; fit and save the scaling again") from error
     return scaling
 

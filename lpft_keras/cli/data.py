@@ -5,6 +5,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from lpft_keras.cli.checking import check_values
 from lpft_keras.cli.parser import add_task_arguments, asked_task, own_task_arguments
 from lpft_keras.errors import InputError
 from lpft_keras.progress import silent_start
@@ -49,6 +50,7 @@ def _tasks(parsed: argparse.Namespace) -> int:
 
 def _show(parsed: argparse.Namespace) -> int:
     task = asked_task(parsed, parsed.task)
+    check_values([task], ["lp"], [1001], {"max_length": parsed.max_length, "backbone": parsed.backbone})
     from lpft_keras.backend import check_backend
     from lpft_keras.storage import as_json
     from lpft_keras.tasks import load_task

@@ -88,6 +88,9 @@ def asked_task(parsed: argparse.Namespace, named: str | None) -> "Task":
             flag = {"quotes": "no-quotes"}.get(next(iter(given)), next(iter(given))).replace("_", "-")
             raise InputError(f"--{flag} is for a task of your own; name its --train file")
         if named is None:
+            prompt = getattr(parsed, "prompt", None)
+            if isinstance(prompt, str) and "[M]" not in prompt:
+                raise InputError(f"--prompt took {prompt!r} as its template; put TASK before --prompt")
             raise InputError("name a TASK, or the --train file of your own")
         return get_task(named)
     if named is not None:

@@ -55,9 +55,6 @@ def _calibrate(parsed: argparse.Namespace) -> int:
     if parsed.method not in _SCALINGS:
         raise unknown_name("scaling", parsed.method, _SCALINGS)
     from lpft_keras.figures import check_figures, save_figure
-    from lpft_keras.report import groups, plot_scored, score_file, score_run
-    from lpft_keras.storage import as_json, slug
-    from lpft_keras.tables import print_calibration
 
     if parsed.plot:
         check_figures(parsed.plot)
@@ -67,6 +64,13 @@ def _calibrate(parsed: argparse.Namespace) -> int:
         raise InputError("--split is for runs; a file holds the rows that are measured")
     if runs and parsed.validation:
         raise InputError("--validation is for files; a run's own validation rows fit its scaling")
+    for file in [*files, *([parsed.validation] if parsed.validation else [])]:
+        if not Path(file).is_file():
+            raise InputError(f"{file} is no file; give a run directory, or .npz or .csv with logits and labels")
+    from lpft_keras.report import groups, plot_scored, score_file, score_run
+    from lpft_keras.storage import as_json, slug
+    from lpft_keras.tables import print_calibration
+
     kinds = [
         (name, [score_run(result, parsed.method, parsed.split) for result in members])
         for name, members in groups(runs).items()
@@ -106,11 +110,11 @@ def add_representation(commands) -> None:
 
 
 def _representation(parsed: argparse.Namespace) -> int:
+    runs = _runs_of_one_task(parsed.runs)
     from lpft_keras.report import groups, represent
     from lpft_keras.storage import as_json
     from lpft_keras.tables import print_representation
 
-    runs = _runs_of_one_task(parsed.runs)
     split = parsed.split or ("test" if all("test" in result.metrics for result in runs) else "validation")
     kinds = [
         (name, [represent(result, split, ridge=parsed.ridge) for result in members])
@@ -157,11 +161,11 @@ def _table(parsed: argparse.Namespace) -> int:
         raise InputError("the paper has no differences of paired runs; leave out --paper or --differences")
     if parsed.json and parsed.format and not parsed.output:
         raise InputError("--json prints JSON, whatever the format; leave out --format, or name a file (--output)")
+    runs = found_runs(parsed.runs)
     from lpft_keras.report import difference_table, paired_differences, result_tables
     from lpft_keras.storage import as_json, write_atomically
     from lpft_keras.tables import print_result_tables
 
-    runs = found_runs(parsed.runs)
     if parsed.differences:
         tables = [difference_table(paired_differences(runs, parsed.metric, parsed.versus))]
     else:

@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from lpft_keras.cli.checking import check_values
 from lpft_keras.cli.parser import (
     add_model_arguments,
     add_output_arguments,
@@ -54,9 +55,18 @@ def _reproduce(parsed: argparse.Namespace) -> int:
         raise InputError("name what to reproduce: table1, ..., figure11, or all (see lpft-keras reproduce --list)")
     methods = asked_methods(parsed, list(METHODS)) if parsed.method else None
     own = [asked_task(parsed, None)] if own_task_arguments(parsed) else []
+    options = split_options(parsed, "names", "list", "method", "seed", "engine")
+    from lpft_keras.engines import check_workers, engine
+    from lpft_keras.exhibits import get_exhibit
+    from lpft_keras.tasks import get_task
+
+    exhibits = [get_exhibit(name) for name in parsed.names if name != "all"]
+    tasks = [*map(get_task, parsed.task or []), *own]
+    named = tasks or [get_task(task) for exhibit in exhibits[:1] for task in exhibit.tasks]
+    check_values(named, methods or list(METHODS), parsed.seed or [1001], options)
+    check_workers(parsed.workers)
     with silent_start():
         from lpft_keras import reproduce
-        from lpft_keras.engines import engine
     from lpft_keras.storage import as_json
     from lpft_keras.tables import print_reproduction
 
@@ -69,11 +79,10 @@ def _reproduce(parsed: argparse.Namespace) -> int:
         else:
             print_reproduction(made)
 
-    options = split_options(parsed, "names", "list", "method", "seed", "engine")
     with engine(parsed.engine):
         reproduce(
             parsed.names,
-            [*(parsed.task or []), *own] or None,
+            tasks or None,
             methods,
             parsed.seed,
             on_end=show,

@@ -1,8 +1,10 @@
 """Commands that compute: `run`, `head-norm` and `ntk`."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from lpft_keras.cli.checking import check_flags_beside_run, check_run_directory, check_values
 from lpft_keras.cli.outcomes import Outcomes, collected
 from lpft_keras.cli.parser import (
     add_model_arguments,
@@ -46,8 +48,8 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _swept(parsed: argparse.Namespace, methods: list[str], scales: list[float], outcomes: Outcomes) -> None:
     task = asked_task(parsed, parsed.task)
-    with silent_start():
-        from lpft_keras import sweep
+    from lpft_keras import sweep
+
     options = split_options(parsed, "method", "seed", "head_scale", "backbone", "plot")
     show = False if parsed.json else None
     seeds = parsed.seed or [1001]
@@ -112,29 +114,41 @@ def add_ntk(commands) -> None:
         "--max-memory", type=float, default=8e9, metavar="BYTES", help="of the kernel's tiles (default: 8e9)"
     )
     add_output_arguments(ntk)
-    ntk.set_defaults(call=_ntk)
+    ntk.set_defaults(call=partial(_ntk, ntk))
 
 
-def _ntk(parsed: argparse.Namespace) -> int:
+def _ntk(command: argparse.ArgumentParser, parsed: argparse.Namespace) -> int:
     directory, task = parsed.run_directory, parsed.task
     if directory is None and task is None:
         raise InputError("ntk takes a run directory or --task (see lpft-keras ntk --help)")
     methods = asked_methods(parsed, _FINE_TUNING)
     show = False if parsed.json else None
+    options = split_options(parsed, "run_directory", "method", "seed")
+    seeds = parsed.seed or [1001]
+    own = ("data_dir", "rows", "max_memory", "overwrite")
+    if directory is not None:
+        check_run_directory(directory, task=False)
+        check_flags_beside_run(command, parsed, directory, {"run_directory", "task", *own})
     from lpft_keras.storage import as_json
+    from lpft_keras.tasks import get_task
 
+    asked = None if task is None else get_task(task)
+    if asked is not None and directory is None:
+        for method in methods:
+            if fine_tuning(method) is None:
+                raise InputError(f"method {method!r} has no fine-tuning stage at whose start a kernel could be taken")
+        check_values([asked], methods, seeds, options)
     with silent_start():
         from lpft_keras.kernels import run_ntk, run_ntk_of
     results = []
     try:
         if directory is not None:
-            own = {name: getattr(parsed, name) for name in ("data_dir", "rows", "max_memory", "overwrite")}
-            results.append(run_ntk_of(directory, task=task, **own, show_progress=show))
-        else:
-            options = split_options(parsed, "run_directory", "method", "seed")
+            given = {name: options[name] for name in own}
+            results.append(run_ntk_of(directory, task=asked, **given, show_progress=show))
+        elif asked is not None:
             for method in methods:
-                for seed in parsed.seed or [1001]:
-                    results.append(run_ntk(task, method, seed=seed, show_progress=show, **options))
+                for seed in seeds:
+                    results.append(run_ntk(asked, method, seed=seed, show_progress=show, **options))
     finally:
         for result in results if parsed.json else []:
             print(as_json(result.summary), flush=True)

@@ -20,7 +20,6 @@ from lpft_keras.cli.parser import (
 )
 from lpft_keras.errors import InputError
 from lpft_keras.methods import EVALUATION_SEEDS, METHODS, TUNING_SEEDS
-from lpft_keras.progress import silent_start
 
 
 def add_sweep(commands) -> None:
@@ -48,10 +47,10 @@ def add_sweep(commands) -> None:
 def _sweep(parsed: argparse.Namespace) -> int:
     given = vars(parsed)
     json, paper = given.pop("json", False), given.pop("paper", False)
-    with silent_start():
-        from lpft_keras import sweep
-        from lpft_keras.engines import engine
-        from lpft_keras.sweeps import read_sweep
+    from lpft_keras import sweep
+    from lpft_keras.engines import engine
+    from lpft_keras.sweeps import read_sweep
+
     # What the file says, unless a flag says otherwise.
     options: dict[str, Any] = read_sweep(given.pop("file")) if "file" in given else {}
     for flag, name in (("backbone", "backbones"), ("seed", "seeds"), ("head_scale", "head_scales")):
@@ -109,9 +108,9 @@ def add_tune(commands) -> None:
 def _tune(parsed: argparse.Namespace) -> int:
     methods = asked_methods(parsed, list(METHODS))
     task = asked_task(parsed, parsed.task)
-    with silent_start():
-        from lpft_keras import tune
-        from lpft_keras.engines import engine
+    from lpft_keras import tune
+    from lpft_keras.engines import engine
+
     apart = ("method", "seed", "learning_rate", "batch_size", "tuning_seed", "paper", "engine")
     with engine(parsed.engine), collected(parsed.json) as outcomes:
         found = tune(

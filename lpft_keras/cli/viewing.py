@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lpft_keras.cli.checking import check_flags_beside_run, check_run_directory, check_values
 from lpft_keras.cli.parser import (
     add_model_arguments,
     add_output_arguments,
@@ -86,34 +87,29 @@ def _calls(command: argparse.ArgumentParser, parsed: argparse.Namespace) -> list
     shared = {name: getattr(parsed, name) for name in ("rows", "max_memory", "overwrite")}
     shared["show_progress"] = False if parsed.json else None
     if parsed.task is not None and (Path(parsed.task) / "config.json").is_file():
-        _check_flags_of_a_run(command, parsed, {"command", "call", "json", "task", "data_dir", *shared})
+        check_flags_beside_run(command, parsed, parsed.task, {"task", "data_dir", *shared})
         task = asked_task(parsed, None) if own_task_arguments(parsed) else None
         with silent_start():
             from lpft_keras.kernel_views import kernel_view_of
         return [partial(kernel_view_of, parsed.task, parsed.data_dir, task=task, **shared)]
     if parsed.task is not None and re.search(r"[/\\]", parsed.task) and not parsed.task.endswith(".toml"):
-        found = "holds no run (no config.json)" if Path(parsed.task).is_dir() else "is no directory"
-        raise InputError(f"{parsed.task} {found}; give a task, or the directory of a finished run")
+        check_run_directory(parsed.task)
     options: dict[str, Any] = split_options(parsed, "method", "seed", "shots", "learning_rates", "optimizers", *shared)
     options |= {**shared, "shots": {None: 16, 0: None}.get(parsed.shots, parsed.shots)}
     options |= {"learning_rates": _rates(parsed.learning_rates or [])}
     if parsed.optimizers:
         options["optimizers"] = parsed.optimizers
     task, methods = asked_task(parsed, parsed.task), _methods(parsed)
+    rates = options["learning_rates"]
+    for optimizer in [*options.get("optimizers", ("adam",)), *rates]:
+        named = [method or "ft" for method in methods]
+        own = {**options, "optimizer": optimizer, "learning_rate": rates.get(optimizer)}
+        check_values([task], named, parsed.seed or [13], own)
     with silent_start():
         from lpft_keras.kernel_views import kernel_view
     return [
         partial(kernel_view, task, method, seed=seed, **options) for method in methods for seed in parsed.seed or [13]
     ]
-
-
-def _check_flags_of_a_run(command: argparse.ArgumentParser, parsed: argparse.Namespace, own: set[str]) -> None:
-    """Refuse flags that a run has settings of its own for."""
-    names = {"optimizers": "optimizer", "learning_rates": "learning_rate", "label_words": "label_word"}
-    for name, value in vars(parsed).items():
-        if name not in own and not name.startswith("own_") and value != command.get_default(name):
-            flag = names.get(name, name).replace("_", "-")
-            raise InputError(f"--{flag} is for a TASK; {parsed.task} is a run, whose settings are its own")
 
 
 def _methods(parsed: argparse.Namespace) -> list[str | None]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lpft_keras.arrays import real_number, whole_number
 from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.hyperparameters import OPTIMIZERS
 from lpft_keras.kernel_views.view import KernelView, View
 from lpft_keras.methods import fine_tuning
 from lpft_keras.models.backbones import check_backbone
@@ -15,7 +16,6 @@ from lpft_keras.performing import perform
 from lpft_keras.results import RunResult
 from lpft_keras.settings import RunSettings
 from lpft_keras.tasks import TASKS, Task, few_shot, get_task, load_task
-from lpft_keras.training.optimizers import OPTIMIZERS
 
 
 def kernel_view(

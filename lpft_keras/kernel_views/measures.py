@@ -10,7 +10,8 @@ import numpy as np
 
 from lpft_keras import ntk
 from lpft_keras.evaluation import accuracy
-from lpft_keras.models.lora import LoraSettings, lora_variables
+from lpft_keras.hyperparameters import LoraSettings
+from lpft_keras.models.lora import lora_variables
 from lpft_keras.models.lora_layers import LowRank
 from lpft_keras.ntk import NTK
 from lpft_keras.ntk.behaviour import weights_as

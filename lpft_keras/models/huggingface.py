@@ -107,13 +107,13 @@ def check_config(directory: Path, config: dict[str, Any]) -> Family:
     """
     model_type = str(config["model_type"])
     if model_type not in FAMILIES:
-        raise unknown_name("model_type", model_type, FAMILIES)
+        raise unknown_name(f"model_type in {directory / 'config.json'}", model_type, FAMILIES)
     position = config.get("position_embedding_type") or "absolute"
     if position != "absolute":
         raise InputError(f"{directory}: position_embedding_type {position!r} does not load; only 'absolute' does")
     activation = config.get("activation" if model_type == "distilbert" else "hidden_act", "gelu")
     if activation not in exact.ACTIVATIONS:
-        raise unknown_name("hidden_act", activation, exact.ACTIVATIONS)
+        raise unknown_name(f"hidden_act in {directory / 'config.json'}", activation, exact.ACTIVATIONS)
     if not weight_files(directory):
         hint = "only pytorch_model.bin is there; save it again with safe_serialization=True"
         pickled = any(directory.glob("pytorch_model*.bin"))

@@ -5,9 +5,7 @@ so that there is one A per head and all heads share B.
 """
 
 import collections
-import dataclasses
 import math
-import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,35 +13,8 @@ import keras
 import numpy as np
 
 from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.hyperparameters import LoraSettings
 from lpft_keras.models.lora_layers import ADAPTED, PLAIN, LowRank, float64, plan_of
-
-STYLES = ("paper", "keras")
-
-
-@dataclasses.dataclass(frozen=True)
-class LoraSettings:
-    """What a backbone's LoRA was enabled with; the same names as `enable_lora`."""
-
-    rank: int = 8
-    alpha: float = 8.0
-    style: str = "paper"
-    targets: tuple[str, ...] = ("query", "value")
-
-    def __post_init__(self):
-        if isinstance(self.rank, bool) or not hasattr(self.rank, "__index__") or operator.index(self.rank) < 1:
-            raise InputError(f"LoRA rank {self.rank!r} is not a positive integer; the paper uses 8")
-        if isinstance(self.alpha, bool | str) or not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise InputError(f"LoRA alpha {self.alpha!r} is not a finite number above zero; the paper uses 8")
-        if self.style not in STYLES:
-            raise unknown_name("LoRA style", self.style, STYLES)
-        if not self.targets:
-            raise InputError('LoRA needs at least one target layer, for example targets=("query", "value")')
-        for name, value in {
-            "rank": operator.index(self.rank),
-            "alpha": float(self.alpha),
-            "targets": tuple(self.targets),
-        }.items():
-            object.__setattr__(self, name, value)
 
 
 def enable_lora(

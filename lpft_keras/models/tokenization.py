@@ -16,7 +16,7 @@ import keras_hub
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
-from lpft_keras.errors import InputError
+from lpft_keras.errors import InputError, first_line
 from lpft_keras.models import sentence_piece
 
 
@@ -102,15 +102,17 @@ def load_tokenizer(directory: Path, model_type: str) -> keras_hub.tokenizers.Tok
     try:
         match model_type:
             case "bert" | "distilbert":
-                return _word_pieces(directory, model_type, settings, whole)
+                tokenizer = _word_pieces(directory, model_type, settings, whole)
             case "roberta":
-                return _byte_pairs(directory, settings, whole)
+                tokenizer = _byte_pairs(directory, settings, whole)
             case _:
-                return sentence_piece.load(directory, model_type, settings, whole)
-    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"the tokenizer in {directory} does not load: {str(error).splitlines()[0]}") from error
+                tokenizer = sentence_piece.load(directory, model_type, settings, whole)
+        rust_tokenizer(tokenizer)  # merges that don't go with the vocabulary show here
+        return tokenizer
+    except InputError:
+        raise
+    except Exception as error:  # of damaged files, KerasHub, TensorFlow and tokenizers raise whatever they stumble over
+        raise InputError(f"the tokenizer in {directory} does not load: {first_line(error)}") from error
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
     try:
         return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}; fetch the file again") from error
 
 

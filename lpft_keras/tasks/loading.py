@@ -1,6 +1,7 @@
 """From a task, by name, file or as it is, to its splits."""
 
 import logging
+import os.path
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -33,9 +34,11 @@ def get_task(task: str | Path | Task) -> Task:
     """
     if isinstance(task, Task):
         return task
+    if not isinstance(task, str | Path):
+        raise InputError(f"a task is a name, a TOML file or a Task, not {task!r}")
     if str(task).endswith(".toml"):
         return read_toml(task)
-    if str(task) not in TASKS and Path(task).is_file():
+    if str(task) not in TASKS and os.path.isfile(task):
         raise InputError(
             f"{task} holds rows, which a task of your own names: --train {task} --text COLUMN --label COLUMN "
             "(own_task), or a TOML file"

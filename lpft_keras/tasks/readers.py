@@ -174,7 +174,7 @@ def read_parquet(path: Path) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(path) as file:
             yield from _arrow_rows(file.iter_batches(_BATCH), path)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"{path} can't be read as Parquet ({first_line(error)}); is the file whole?") from error
 
 
@@ -209,9 +209,7 @@ def read_dataset(path: Path) -> Iterator[Row]:
         for row in _arrow_rows(batches, path):
             named = {name: _class_name(known, row.fields[name]) for name, known in names.items()}
             yield row._replace(fields={**row.fields, **named}) if named else row
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except Exception as error:  # of damaged files, `datasets` raises whatever it stumbles over
         raise InputError(f"{path} can't be read by Hugging Face datasets ({first_line(error)})") from error
 
 

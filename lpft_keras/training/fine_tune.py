@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -12,7 +11,8 @@ from scipy.special import log_softmax, softmax
 
 from lpft_keras.calibration import expected_calibration_error
 from lpft_keras.distribution import devices_in_use
-from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.errors import InputError
+from lpft_keras.hyperparameters import FineTuneSettings
 from lpft_keras.models.classifier import get_head
 from lpft_keras.progress import progress_bar, shows_progress
 from lpft_keras.randomness import global_state_kept
@@ -20,49 +20,12 @@ from lpft_keras.representation import head_norm
 from lpft_keras.training.batches import Encoded, TrainingBatches, default_micro_batches, micro_batched
 from lpft_keras.training.checkpoint import Checkpoint
 from lpft_keras.training.forward import Forward
-from lpft_keras.training.optimizers import OPTIMIZERS, make_optimizer
+from lpft_keras.training.optimizers import make_optimizer
 
 log = logging.getLogger(__name__)
 
 HistoryRow = dict[str, str | int | float]
 Score = Callable[[np.ndarray, np.ndarray], float]
-
-
-@dataclass(frozen=True)
-class FineTuneSettings:
-    """How a model is fine-tuned.
-
-    Attributes:
-        learning_rate: The greatest rate, at the first step; it falls linearly to zero over all steps.
-        batch_size: Rows an optimiser step.
-        epochs: Passes over the training rows.
-        micro_batches: Equal parts of like length a batch is cut into; None decides by the batch size. It changes how
-            much padding is computed, not the gradient (but the dropout masks).
-        clip_norm: Greatest global norm of the gradient; not used by "signgd", whose signs it would not change.
-        optimizer: One of `OPTIMIZERS`.
-    """
-
-    learning_rate: float
-    batch_size: int
-    epochs: int = 10
-    micro_batches: int | None = None
-    clip_norm: float = 1.0
-    optimizer: str = "adam"
-
-    def __post_init__(self):
-        """Refuse settings that no training can use."""
-        for name in ("batch_size", "epochs", "micro_batches"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be 1 or more, not {value}")
-        for name in ("learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} must be a finite number above 0, not {value}")
-        if self.batch_size % (self.micro_batches or 1):
-            raise InputError(f"micro_batches ({self.micro_batches}) must divide batch_size ({self.batch_size})")
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
 
 
 class DivergedError(InputError):

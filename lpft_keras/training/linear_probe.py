@@ -10,46 +10,13 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from lpft_keras.errors import InputError, unknown_name
+from lpft_keras.errors import InputError
+from lpft_keras.hyperparameters import PROBE_SOLVERS, ProbeSettings
 
 log = logging.getLogger(__name__)
 
-# Stopping tolerances. lbfgs has the paper's; a smaller one it does not reach in thousands of iterations.
-_SOLVERS = {"newton-cg": 1e-6, "newton-cholesky": 1e-6, "lbfgs": 1e-4}
 # Iterations at which the path of the head is written down, so that a slow solver's path costs a few short fits.
 _PATH = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 63, 80, 100, 160, 250, 400, 630, 1000, 1600, 2500, 4000)
-
-
-@dataclass(frozen=True)
-class ProbeSettings:
-    """How the linear probe is fitted.
-
-    Attributes:
-        solver: "newton-cg" reaches the optimum; "lbfgs" is the paper's, which stops short of it, so that head
-            norm and the choice of C can differ; "newton-cholesky" suits few features and many rows.
-        folds: Folds of the stratified cross-validation that chooses C.
-        grid: Number of values of C, evenly spaced in the logarithm from 1e-4 to 1e4.
-        tolerance: The solver's stopping tolerance; None takes 1e-6, for lbfgs the paper's 1e-4.
-        max_iterations: The solver's limit.
-    """
-
-    solver: str = "newton-cg"
-    folds: int = 5
-    grid: int = 10
-    tolerance: float | None = None
-    max_iterations: int = 5000
-
-    def __post_init__(self):
-        """Refuse settings that no fit can use."""
-        if self.solver not in _SOLVERS:
-            raise unknown_name("probe solver", self.solver, _SOLVERS)
-        if (
-            self.folds < 2
-            or self.grid < 1
-            or self.max_iterations < 1
-            or (self.tolerance is not None and not self.tolerance > 0)
-        ):
-            raise InputError("a linear probe needs 2 or more folds, 1 or more values of C, and a tolerance above 0")
 
 
 @dataclass(frozen=True)
@@ -118,7 +85,7 @@ def linear_probe(features: np.ndarray, labels: np.ndarray, classes: int, setting
 
 def _fit(features: np.ndarray, labels: np.ndarray, classes: int, settings: ProbeSettings, seed: int) -> Probe:
     folds = StratifiedKFold(usable_folds(labels, classes, settings.folds), shuffle=True, random_state=seed)
-    common = {"solver": settings.solver, "tol": settings.tolerance or _SOLVERS[settings.solver]}
+    common = {"solver": settings.solver, "tol": settings.tolerance or PROBE_SOLVERS[settings.solver]}
     search = LogisticRegressionCV(
         Cs=settings.grid,
         cv=folds,

@@ -5,8 +5,6 @@ from keras import ops
 
 from lpft_keras.training.paper_adam import PaperAdam, SummedSlices
 
-OPTIMIZERS = ("adam", "sgd", "signgd")
-
 
 @keras.saving.register_keras_serializable(package="lpft_keras")
 class SGD(SummedSlices, keras.optimizers.SGD):

@@ -9,9 +9,10 @@ from keras import ops
 
 from lpft_keras import ntk
 from lpft_keras.evaluation import accuracy
+from lpft_keras.hyperparameters import LoraSettings
 from lpft_keras.kernel_views import measures
 from lpft_keras.kernel_views.measures import Rows
-from lpft_keras.models.lora import LoraSettings, enable_lora, lora_variables
+from lpft_keras.models.lora import enable_lora, lora_variables
 from lpft_keras.ntk import NTK
 from lpft_keras.training.batches import model_inputs
 from tests.helpers import small_classifier, small_tokens

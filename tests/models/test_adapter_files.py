@@ -8,8 +8,9 @@ import pytest
 import safetensors.numpy
 
 from lpft_keras.errors import InputError
+from lpft_keras.hyperparameters import LoraSettings
 from lpft_keras.models.adapter_files import load_adapter, save_adapter
-from lpft_keras.models.lora import LoraSettings, enable_lora, lora_settings, lora_variables
+from lpft_keras.models.lora import enable_lora, lora_settings, lora_variables
 from tests.models.lora_cases import ALPHA, RANK, batch, build, classifier, difference, numpy, stir
 
 

@@ -7,10 +7,10 @@ from keras import ops
 
 from lpft_keras.errors import InputError
 from lpft_keras.evaluation import accuracy
+from lpft_keras.hyperparameters import OPTIMIZERS, FineTuneSettings
 from lpft_keras.models.classifier import get_head
-from lpft_keras.training.fine_tune import DivergedError, FineTuneSettings, fine_tune
+from lpft_keras.training.fine_tune import DivergedError, fine_tune
 from lpft_keras.training.forward import forward_function
-from lpft_keras.training.optimizers import OPTIMIZERS
 from tests.helpers import small_classifier, small_data
 
 

@@ -6,9 +6,10 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from lpft_keras.errors import InputError
+from lpft_keras.hyperparameters import ProbeSettings
 from lpft_keras.models.classifier import set_head
 from lpft_keras.training.forward import forward_function
-from lpft_keras.training.linear_probe import ProbeSettings, linear_probe, usable_folds
+from lpft_keras.training.linear_probe import linear_probe, usable_folds
 from tests import reference
 from tests.helpers import small_classifier, small_tokens
 

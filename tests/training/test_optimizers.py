@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from lpft_keras.hyperparameters import FineTuneSettings
 from lpft_keras.training.batches import TrainingBatches
-from lpft_keras.training.fine_tune import FineTuneSettings, fine_tune
+from lpft_keras.training.fine_tune import fine_tune
 from lpft_keras.training.forward import forward_function
 from lpft_keras.training.optimizers import make_optimizer
 from tests import reference
