@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lpft_keras.errors import unknown_name
-from lpft_keras.methods import EVALUATION_SEEDS, HEAD_SCALES, METHODS
+from lpft_keras.methods import EVALUATION_SEEDS, HEAD_SCALES, METHODS, fine_tuning
 
-_TUNED = tuple(name for name in METHODS if name != "lp")
+_TUNED = tuple(name for name in METHODS if fine_tuning(name))
 _SUPERGLUE = ("cb", "rte", "boolq", "wic", "wsc")
 _GLUE = ("cola", "sst2", "mrpc")
 _SHIFTED = ("dynasent", "semeval", "sst5")
@@ -71,11 +71,11 @@ def _figure(number: int, title: str, layout: str, tasks: tuple[str, ...], **opti
 
 _CALIBRATION: dict[str, Any] = {
     "layout": "calibration",
-    "methods": ("ft", "lp-ft", "lora", "lp-lora"),
+    "methods": _TUNED,
     "tables": (14, 15),
 }
 _KERNELS: dict[str, Any] = {
-    "methods": ("ft", "lora", "lp-ft", "lp-lora"),
+    "methods": tuple(dict.fromkeys(("ft", "lora", *_TUNED))),
     "seeds": EVALUATION_SEEDS[:1],
     "kernels": True,
 }

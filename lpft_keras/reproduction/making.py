@@ -8,8 +8,9 @@ import numpy as np
 
 from lpft_keras.errors import InputError
 from lpft_keras.exhibits import Exhibit
-from lpft_keras.figures import METHOD_COLOURS, as_it_is
+from lpft_keras.figures import as_it_is
 from lpft_keras.kernels import KernelResult
+from lpft_keras.methods import METHODS
 from lpft_keras.models.classifier import drawn_head, get_head
 from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
 from lpft_keras.ntk.statistics import singular_values, trace_norms
@@ -197,7 +198,7 @@ def _ft_part(method: str) -> str:
 
 def _singular_values(task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
     parts = _parts(kernels)
-    figure = plot_singular_values(parts, {_ft_part(method): colour for method, colour in METHOD_COLOURS.items()})
+    figure = plot_singular_values(parts, {_ft_part(name): method.colour for name, method in METHODS.items()})
     figure.suptitle(_of(task, backbone), fontsize="medium")
     records = [
         {"kernel": name, "index": index, "singular_value": float(value)}
