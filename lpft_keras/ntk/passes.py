@@ -109,7 +109,7 @@ class Chain:
         """Put examples into the tile's order, and add the head's part."""
         groups = {name: kernel[order][:, :, order[:columns]] for name, kernel in groups.items()}
         factors, subset, mixing = replace(self.factors, bits=None), self.problem.subset, self.problem.mixing
-        # The gradient of logit k is (phi, 1) in each output, times its mixing, 0, 1 or -1: what an odd function lets by.
+        # The gradient of logit k is (phi, 1) in each output, times a mixing of 0, 1 or -1, which odd functions let by.
         inner = float(subset.kernel) * (factors.rows(features) @ factors.columns(features[:columns]).T)
         inner += subset.bias * factors.rows(np.ones(1)) * factors.columns(np.ones(1))
         return {"pretrain": np.einsum("ij,cd->icjd", inner, mixing.T @ mixing), **groups}
