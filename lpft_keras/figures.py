@@ -10,11 +10,8 @@ from lpft_keras.storage import write_atomically
 
 _FORMATS = ("png", "svg", "pdf")
 
-METHOD_COLOURS = {"lp": "#777777", "ft": "#cc6677", "lp-ft": "#4477aa", "lora": "#ddaa33", "lp-lora": "#228833"}
-"""A colour a method, told apart by readers with any colour vision (Paul Tol's palettes)."""
-
 CLASS_COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-"""Colours of classes, likewise."""
+"""Colours of classes, told apart by readers with any colour vision (Paul Tol's palettes)."""
 
 
 def new_figure(width: float, height: float) -> Any:

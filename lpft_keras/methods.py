@@ -1,4 +1,4 @@
-"""The five methods, as data: a method is a list of stages."""
+"""The five methods, as data: the stages of each, how it is named and drawn, and default rates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +17,59 @@ class FineTune:
 
     lora: bool = False
 
+    def trains(self, path: str) -> bool:
+        """Whether the pre-trained variable of that path is trained, where there are no adapters; the head always is."""
+        return True
+
 
 Stage = LinearProbe | FineTune
 
-METHODS: dict[str, tuple[Stage, ...]] = {
-    "lp": (LinearProbe(),),
-    "ft": (FineTune(),),
-    "lp-ft": (LinearProbe(), FineTune()),
-    "lora": (FineTune(lora=True),),
-    "lp-lora": (LinearProbe(), FineTune(lora=True)),
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train a classifier.
+
+    Attributes:
+        stages: A linear probe, a fine-tuning, or one after the other.
+        title: How tables and figures write it.
+        about: What it does, for model cards.
+        colour: In figures; told apart by readers with any colour vision (Paul Tol's palettes).
+    """
+
+    stages: tuple[Stage, ...]
+    title: str
+    about: str
+    colour: str
+
+
+METHODS: dict[str, Method] = {
+    "lp": Method(
+        (LinearProbe(),),
+        "LP",
+        "linear probing: the backbone stays as it was pre-trained, a linear head is fitted to its features",
+        "#777777",
+    ),
+    "ft": Method((FineTune(),), "FT", "fine-tuning: head and backbone are trained together", "#cc6677"),
+    "lp-ft": Method(
+        (LinearProbe(), FineTune()),
+        "LP-FT",
+        "linear probing, then fine-tuning of head and backbone together",
+        "#4477aa",
+    ),
+    "lora": Method(
+        (FineTune(lora=True),),
+        "LoRA",
+        "LoRA: low-rank updates of the attention's query and value projections and a head; merged into the weights",
+        "#ddaa33",
+    ),
+    "lp-lora": Method(
+        (LinearProbe(), FineTune(lora=True)),
+        "LP-LoRA",
+        "linear probing, then LoRA (low-rank updates of query and value); merged into the weights",
+        "#228833",
+    ),
 }
+"""The methods by name, in the order of tables and figures."""
 
 
 HEAD_SCALES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0)
@@ -48,7 +91,7 @@ def get_method(name: str) -> tuple[Stage, ...]:
     """Return the stages of a method.
 
     Args:
-        name: "lp", "ft", "lp-ft", "lora" or "lp-lora".
+        name: A name of `METHODS`.
 
     Returns:
         Its stages in order.
@@ -62,11 +105,11 @@ def get_method(name: str) -> tuple[Stage, ...]:
     """
     if not isinstance(name, str) or name not in METHODS:
         raise unknown_name("method", name, METHODS)
-    return METHODS[name]
+    return METHODS[name].stages
 
 
 def every_method(names: Sequence[str]) -> list[str]:
-    """Return names of methods, "all" as the five; each must be known."""
+    """Return names of methods, "all" as every one; each must be known."""
     found = [method for name in names for method in (METHODS if name == "all" else [name])]
     for name in found:
         get_method(name)
@@ -131,19 +174,25 @@ def default_rates(method: str, task: str, backbone: str, optimizer: str = "adam"
             is a multiple of Adam's, 100 times for "sgd" (20 with LoRA), 0.3 times for "signgd", and the origin says so.
 
     Returns:
-        The defaults; None for a method without a fine-tuning stage.
+        The defaults, those of the method most like it where it has none of its own; None for a method without a
+        fine-tuning stage.
     """
     if fine_tuning(method) is None:
         return None
     own = backbone.removeprefix("random:")
     own = "pocket" if own == "tiny" else own
+    akin = _akin(method)
+    if method not in _SMALL.get(own, _PAPER):
+        theirs = default_rates(akin, task, backbone, optimizer)
+        assert theirs is not None
+        return replace(theirs, origin=f"{theirs.origin}, of {akin}")
     if optimizer != "adam":
         adam = default_rates(method, task, backbone)
         assert adam is not None
         found = _OTHERS[optimizer].get(own, {}).get(method)
         if found is not None:
             return replace(adam, learning_rate=found, origin=f"our own for {own} by {optimizer}")
-        factor = _OF_ADAM[optimizer][method]
+        factor = _OF_ADAM[optimizer][akin]
         rate = float(f"{factor * adam.learning_rate:.6g}")
         return replace(adam, learning_rate=rate, origin=f"by our rule for {optimizer}, {factor:g} times {adam.origin}")
     if own in _SMALL:
@@ -154,6 +203,12 @@ def default_rates(method: str, task: str, backbone: str, optimizer: str = "adam"
     batch_sizes, rates = _PAPER[method]
     row = "" if known in _PAPER_TASKS else ", column RTE"
     return Defaults(batch_sizes[column], rates[column], f"the paper's Table 6{row}, tuned for RoBERTa-base")
+
+
+def _akin(method: str) -> str:
+    """Return the method of the paper whose rates suit: where a part of the weights is trained, steps are LoRA's."""
+    stages = get_method(method)
+    return "lp-" * (LinearProbe() in stages) + ("ft" if FineTune() in stages else "lora")
 
 
 def unused_settings(method: str) -> list[str]:

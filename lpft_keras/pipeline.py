@@ -14,7 +14,7 @@ from keras import ops
 
 from lpft_keras import __version__
 from lpft_keras.hyperparameters import PipelineSettings
-from lpft_keras.methods import FineTune, LinearProbe, fine_tuning, get_method
+from lpft_keras.methods import LinearProbe, fine_tuning, get_method
 from lpft_keras.models.backbones import TextBackbone
 from lpft_keras.models.classifier import (
     build_classifier,
@@ -67,7 +67,7 @@ def prepare_classifier(backbone: TextBackbone, classes: int, settings: PipelineS
         The classifier, adapters in place where the method has them.
     """
     stage = fine_tuning(settings.method)
-    if stage == FineTune(lora=True):
+    if stage is not None and stage.lora:
         enable_lora(backbone.model, **asdict(settings.lora), seed=settings.seed)
     elif stage is None:
         backbone.model.trainable = False
@@ -79,8 +79,13 @@ def prepare_classifier(backbone: TextBackbone, classes: int, settings: PipelineS
         seed=settings.seed,
         prompt=settings.prompt,
     )
-    if stage != FineTune():
+    if stage is None or stage.lora:
         freeze_transform(classifier)
+    else:
+        head = {id(variable) for variable in classifier.get_layer("head").variables}
+        for variable in classifier.trainable_variables:
+            if id(variable) not in head and not stage.trains(variable.path):
+                variable.trainable = False
     return classifier
 
 

@@ -61,7 +61,7 @@ def sweep(
 
     Args:
         tasks: Tasks as for `lpft_keras.run`, or one.
-        methods: Names of methods, or one; "all" for the five.
+        methods: Names of methods, or one; "all" for every one.
         seeds: Seeds, or one.
         head_scales: What the head is multiplied by before fine-tuning; a method without that stage runs once.
         backbones: Names of backbones, or one; None takes each task's own.

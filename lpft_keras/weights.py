@@ -8,7 +8,7 @@ import keras
 
 from lpft_keras.errors import InputError
 from lpft_keras.hyperparameters import PipelineSettings
-from lpft_keras.methods import FineTune, Stage, get_method
+from lpft_keras.methods import fine_tuning
 from lpft_keras.models.adapter_files import load_adapter, save_adapter
 from lpft_keras.models.backbones import TextBackbone, load_backbone
 from lpft_keras.models.classifier import build_classifier, freeze_transform, get_head, scale_head, set_head
@@ -19,10 +19,9 @@ from lpft_keras.storage import read_arrays, read_json, write_arrays
 _HEAD, _ADAPTER, _FULL = "head.npz", "adapter.safetensors", "model.weights.h5"
 
 
-def _file(stages: tuple[Stage, ...]) -> str:
-    if FineTune() in stages:
-        return _FULL
-    return _ADAPTER if FineTune(lora=True) in stages else _HEAD
+def _file(method: str) -> str:
+    stage = fine_tuning(method)
+    return _HEAD if stage is None else _ADAPTER if stage.lora else _FULL
 
 
 def save_weights(directory: Path, method: str, classifier: keras.Model, backbone: TextBackbone) -> None:
@@ -34,7 +33,7 @@ def save_weights(directory: Path, method: str, classifier: keras.Model, backbone
         classifier: The trained classifier.
         backbone: The backbone inside it.
     """
-    name = _file(get_method(method))
+    name = _file(method)
     if name == _FULL:
         # Keras writes by name only, so the file comes into place by a rename.
         part = directory / f".part.{_FULL}"
@@ -71,7 +70,7 @@ def load_weights(
         dropout=settings.head_dropout,
         prompt=settings.for_classes(classes).prompt,
     )
-    path = directory / _file(get_method(settings.method))
+    path = directory / _file(settings.method)
     if not path.is_file():
         raise InputError(f"{path} is missing; train again")
     if path.name == _FULL:

@@ -50,7 +50,7 @@ def main() -> None:
         where = places + (offset - 0.5) * 0.38
         bars = left.bar(where, values.mean(1), 0.36, yerr=values.std(1), color=colour, label=name)
         left.bar_label(bars, fmt="%.2f", fontsize=9, padding=1)
-    names = [method.upper().replace("LORA", "LoRA") for method in METHODS]
+    names = [method.title for method in METHODS.values()]
     left.set(xticks=places, xticklabels=names, ylabel="accuracy", ylim=(0.5, 1.08), title="Accuracy")
     left.legend(frameon=False, loc="lower right", ncols=2, bbox_to_anchor=(1, -0.32))
     bars = right.barh(places[::-1], change, 0.6, color=GREY)

@@ -128,8 +128,8 @@ def tangents(features, parameters, head):
     return phi.numpy(), rows
 
 
-def tangent_kernel(features, rows, row_signs=False, column_signs=False, mixing=None):
-    """Return P and F of what `tangents` gives, of gradients or of their signs.
+def tangent_kernel(features, rows, of_rows=None, of_columns=None, mixing=None):
+    """Return P and F of what `tangents` gives, of gradients or of functions of their numbers, such as the sign.
 
     `mixing` [outputs, logits] makes other logits of the head's outputs; `rows` are those of the new logits then.
     """
@@ -137,11 +137,10 @@ def tangent_kernel(features, rows, row_signs=False, column_signs=False, mixing=N
     gradients = np.concatenate(list(rows.values()), axis=2)
     # What is zero in theory is some 1e-17 here.
     zero = np.abs(gradients) < 1e-12 * np.abs(gradients).max(axis=2, keepdims=True)
-    signs = np.where(zero, 0.0, np.sign(gradients))
-    left, right = (signs if signed else gradients for signed in (row_signs, column_signs))
+    left, right = (gradients if of is None else np.where(zero, 0.0, of(gradients)) for of in (of_rows, of_columns))
     # The gradient of logit k by the head's numbers is (phi, 1) in each of its outputs, times its mixing.
     head = np.einsum("nh,ok->nkoh", np.pad(features, ((0, 0), (0, 1)), constant_values=1), mixing)
-    head_left, head_right = (np.sign(head) if signed else head for signed in (row_signs, column_signs))
+    head_left, head_right = (head if of is None else of(head) for of in (of_rows, of_columns))
     return (
         np.einsum("nkoh,mloh->nkml", head_left, head_right),
         np.einsum("ncp,mdp->ncmd", left, right, optimize=True),

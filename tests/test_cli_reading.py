@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lpft_keras.calibration import SCALINGS
-from lpft_keras.cli import main, reading
+from lpft_keras.cli import main
 from lpft_keras.report import (
     as_csv,
     as_latex,
@@ -21,8 +21,13 @@ from lpft_keras.results import RunResult
 from tests.report.runs import answers, write_run
 
 
-def test_help_names_the_scalings_there_are():
-    assert tuple(SCALINGS) == reading._SCALINGS
+def test_help_names_the_scalings_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["calibrate", "--help"])
+    shown = capsys.readouterr().out.rpartition("--method M")[2].partition("--split")[0]
+    named = shown.replace("(default)", "").replace(",", " ").split()
+    assert len(named) > 5
+    assert set(named) <= set(SCALINGS)
 
 
 def test_calibrate_prints_the_papers_table(swept, capsys, tmp_path):

@@ -6,23 +6,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from lpft_keras.calibration.linear import DirichletCalibration, MatrixScaling, VectorScaling
-from lpft_keras.calibration.one_vs_rest import BetaCalibration, HistogramBinning, IsotonicCalibration, PlattScaling
+from lpft_keras.calibration.linear import LINEAR
+from lpft_keras.calibration.one_vs_rest import ONE_VS_REST
 from lpft_keras.calibration.scaling import FORMAT, Scaling
 from lpft_keras.calibration.temperature import TemperatureScaling
 from lpft_keras.errors import InputError, first_line, unknown_name
 from lpft_keras.storage import read_json
 
-SCALINGS: dict[str, type[Scaling]] = {
-    "temperature": TemperatureScaling,
-    "vector": VectorScaling,
-    "matrix": MatrixScaling,
-    "dirichlet": DirichletCalibration,
-    "platt": PlattScaling,
-    "isotonic": IsotonicCalibration,
-    "histogram": HistogramBinning,
-    "beta": BetaCalibration,
-}
+SCALINGS: dict[str, type[Scaling]] = {"temperature": TemperatureScaling, **LINEAR, **ONE_VS_REST}
 """The scalings by the names that `lpft-keras calibrate --method` takes."""
 
 

@@ -114,3 +114,10 @@ class DirichletCalibration(MatrixScaling):
 
     def _features(self, logits: np.ndarray) -> np.ndarray:
         return log_softmax(logits, axis=1)
+
+
+LINEAR: dict[str, type[Scaling]] = {
+    "vector": VectorScaling,
+    "matrix": MatrixScaling,
+    "dirichlet": DirichletCalibration,
+}

@@ -166,3 +166,11 @@ def _netcal(part: str):
             'pip install -e ".[netcal]")'
         ) from error
     return getattr(netcal, part)
+
+
+ONE_VS_REST: dict[str, type[Scaling]] = {
+    "platt": PlattScaling,
+    "isotonic": IsotonicCalibration,
+    "histogram": HistogramBinning,
+    "beta": BetaCalibration,
+}

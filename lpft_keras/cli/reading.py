@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The names of `calibration.SCALINGS`, which help shows without importing what fits them.
-_SCALINGS = ("temperature", "vector", "matrix", "dirichlet", "platt", "isotonic", "histogram", "beta")
 _FORMATS = {"text": ".txt", "csv": ".csv", "markdown": ".md", "latex": ".tex"}
 _PASSED_OVER = {"tuning", "cache"}
 
@@ -34,7 +32,11 @@ def add_calibrate(commands) -> None:
         "column of logits or probabilities a class, nothing else)",
     )
     command.add_argument(
-        "--method", default="temperature", metavar="M", help=f"{', '.join(_SCALINGS)} (default: temperature)"
+        "--method",
+        default="temperature",
+        metavar="M",
+        # Named here: what fits them is slow to import.
+        help="temperature (default), vector, matrix, dirichlet, platt, isotonic, histogram, beta",
     )
     command.add_argument("--split", default="test", metavar="S", help="of runs: the rows measured (default: test)")
     command.add_argument(
@@ -52,10 +54,11 @@ def add_calibrate(commands) -> None:
 
 
 def _calibrate(parsed: argparse.Namespace) -> int:
-    if parsed.method not in _SCALINGS:
-        raise unknown_name("scaling", parsed.method, _SCALINGS)
+    from lpft_keras.calibration import SCALINGS
     from lpft_keras.figures import check_figures, save_figure
 
+    if parsed.method not in SCALINGS:
+        raise unknown_name("scaling", parsed.method, SCALINGS)
     if parsed.plot:
         check_figures(parsed.plot)
     files = [source for source in parsed.sources if not Path(source).is_dir()]

@@ -15,6 +15,7 @@ from lpft_keras.models.lora import lora_variables
 from lpft_keras.models.lora_layers import LowRank
 from lpft_keras.ntk import NTK
 from lpft_keras.ntk.behaviour import weights_as
+from lpft_keras.ntk.computation import KINDS
 from lpft_keras.ntk.solvers import KernelSolver
 from lpft_keras.ntk.solvers.selection import F0_SCALINGS, REGULARIZATIONS
 
@@ -87,7 +88,7 @@ def candidates(kind: str, labels: np.ndarray) -> list[KernelSolver]:
         labels: Of the training rows, int [rows]. Logistic regression cuts them into folds, and is left out where a
             class has too few rows for that.
     """
-    if kind.startswith("asymmetric"):
+    if f"{kind}-flipped" in KINDS:
         # Beside kernels of so many variables 1 / gamma is nothing: it is the ridge that counts.
         grid = {"regularization": (0.0, 0.01, 0.1), "gamma": (0.1, 1.0, 10.0), "mixing": (0.0, 0.5, 1.0)}
         grid |= {"f0_scaling": F0_SCALINGS[::2]}

@@ -22,6 +22,7 @@ from lpft_keras.kernel_views.verdict import in_words, judged
 from lpft_keras.kernel_views.words import as_markdown
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.classifier import get_head
+from lpft_keras.ntk.computation import KINDS as EVERY_KIND
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
 from lpft_keras.results import RunResult, environment
@@ -35,7 +36,7 @@ from lpft_keras.training.linear_probe import linear_probe
 
 log = logging.getLogger(__name__)
 
-KINDS = ("sgd", "signgd", "asymmetric-signgd")
+KINDS = tuple(kind for kind in EVERY_KIND if not kind.endswith("-flipped"))
 # Rows whose kernel, and whose gradients, are taken before and after fine-tuning, and those of the low-rank kernels.
 _SOME, _FEW, _FEWEST = 64, 16, 8
 
@@ -207,7 +208,7 @@ class View:
 
         kernels = measures.kernels_of(splits, kind, compute)
         flipped = None
-        if kind == "asymmetric-signgd":
+        if f"{kind}-flipped" in EVERY_KIND:
             flipped = measures.kernels_of(splits, f"{kind}-flipped", compute)
         write_arrays(self._directory / f"kernel-{kind}.npz", kernels)
         found = measures.kernel_accuracy(kernels, flipped, splits, kind)

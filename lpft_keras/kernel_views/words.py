@@ -50,7 +50,7 @@ def _accuracies(report: Mapping[str, Any]) -> Sheet:
         rows.append([f"its linear model ({NAMES[name]})", _percent(linear), "", ""])
     for kind, found in report["kernels"].items():
         cells = [_percent(found["accuracy"]), _percent(found["logit_accuracy"]), _solver(found["solver"])]
-        rows.append([f"{NAMES[kind]} kernel", *cells])
+        rows.append([f"{NAMES.get(kind, kind)} kernel", *cells])
     flow = report["kernels"]["sgd"]["gradient_flow"]
     rows.append(["SGD kernel, gradient flow", _percent(flow["accuracy"]), "", f"time {flow['time']:.3g}"])
     note = (

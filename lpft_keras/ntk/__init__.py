@@ -13,19 +13,8 @@ from lpft_keras.ntk.low_rank import (
     smallest_rank,
 )
 from lpft_keras.ntk.projection import Projection, projected_ntk
-from lpft_keras.ntk.solvers import (
-    AsymmetricLeastSquaresSVM,
-    GradientFlow,
-    KernelLeastSquares,
-    KernelRegression,
-    KernelSolver,
-    KernelSVC,
-    KernelSVR,
-    SolverSelection,
-    largest_learning_rate,
-    select_solver,
-    solver_grid,
-)
+from lpft_keras.ntk.solvers import *  # noqa: F403
+from lpft_keras.ntk.solvers import __all__ as _solvers
 from lpft_keras.ntk.statistics import (
     alignment,
     as_matrix,
@@ -44,18 +33,10 @@ from lpft_keras.ntk.vector import vector_product
 
 __all__ = [
     "NTK",
-    "AsymmetricLeastSquaresSVM",
-    "GradientFlow",
     "HeadGradients",
-    "KernelLeastSquares",
-    "KernelRegression",
-    "KernelSVC",
-    "KernelSVR",
-    "KernelSolver",
     "LinearizedModel",
     "PredictedUpdate",
     "Projection",
-    "SolverSelection",
     "Update",
     "alignment",
     "as_matrix",
@@ -69,7 +50,6 @@ __all__ = [
     "gradient_change",
     "head_gradients",
     "kernel_change",
-    "largest_learning_rate",
     "linearize",
     "low_rank_moments",
     "low_rank_products",
@@ -80,12 +60,11 @@ __all__ = [
     "real_update",
     "residuals",
     "scalar_fit",
-    "select_solver",
     "singular_values",
     "smallest_rank",
-    "solver_grid",
     "statistics",
     "trace_norms",
     "train_test_ntk",
     "vector_product",
+    *_solvers,
 ]

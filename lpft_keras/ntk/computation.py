@@ -20,7 +20,7 @@ from joblib import Parallel, delayed
 from lpft_keras import __version__
 from lpft_keras.errors import InputError, unknown_name
 from lpft_keras.ntk.assembly import Assembly
-from lpft_keras.ntk.gram import Factors
+from lpft_keras.ntk.gram import Factors, Of
 from lpft_keras.ntk.memory import check_memory
 from lpft_keras.ntk.parts import grouping
 from lpft_keras.ntk.passes import Chain, Groups, bytes_an_example
@@ -40,12 +40,13 @@ _WIDTHS: dict[str, tuple[str, int | None]] = {
     "tensorfloat32": ("float32", 10),
     "bfloat16": ("float32", 7),
 }
-# Whether rows and columns are signs of gradients, by the names of `kind`.
-KINDS: dict[str, tuple[bool, bool]] = {
-    "sgd": (False, False),
-    "signgd": (True, True),
-    "asymmetric-signgd": (False, True),
-    "asymmetric-signgd-flipped": (True, False),
+# What rows and columns are of gradients, by the names of `kind`: odd functions of each number, None for as they are.
+# A kernel that is not symmetric has one with both sides changed, "-flipped", for solvers that need it.
+KINDS: dict[str, tuple[Of | None, Of | None]] = {
+    "sgd": (None, None),
+    "signgd": (np.sign, np.sign),
+    "asymmetric-signgd": (None, np.sign),
+    "asymmetric-signgd-flipped": (np.sign, None),
 }
 
 

@@ -1,13 +1,15 @@
 """Inner products of gradients: of all examples with those that have columns, as they are, rounded, or their signs."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lpft_keras.ntk.blocks import BUFFER, Block, Lookups, Products, Rows, active, formed, summed, without_noise
 from lpft_keras.ntk.on_gpu import host, product_gram
+
+Of = Callable[[np.ndarray], np.ndarray]
 
 # Columns of a product that is taken in float32 before it is added in float64.
 _PIECE = 1 << 16
@@ -20,31 +22,32 @@ class Factors:
     Attributes:
         bits: Bits of mantissa that float32 numbers are rounded to, as matrix units do it: 10 for TensorFloat-32, 7 for
             bfloat16; None keeps all.
-        row_signs: Whether rows of the kernel have the signs of gradients.
-        column_signs: Whether its columns have.
+        of_rows: Odd function of each number of a gradient, such as its sign, that rows of the kernel have; None takes
+            gradients as they are.
+        of_columns: The same of its columns.
     """
 
     bits: int | None = None
-    row_signs: bool = False
-    column_signs: bool = False
+    of_rows: Of | None = None
+    of_columns: Of | None = None
 
     @property
     def symmetric(self) -> bool:
         """Whether rows and columns have the same."""
-        return self.row_signs == self.column_signs
+        return self.of_rows is self.of_columns
 
     @property
-    def signed(self) -> bool:
-        """Whether signs are taken anywhere."""
-        return self.row_signs or self.column_signs
+    def formed(self) -> bool:
+        """Whether gradients must be formed, and zeros be zeros, for a function of their numbers."""
+        return (self.of_rows or self.of_columns) is not None
 
     def rows(self, array: np.ndarray) -> np.ndarray:
         """Return gradients as the rows have them."""
-        return np.sign(array) if self.row_signs else _rounded(array, self.bits)
+        return _rounded(array, self.bits) if self.of_rows is None else self.of_rows(array)
 
     def columns(self, array: np.ndarray) -> np.ndarray:
         """Return gradients as the columns have them."""
-        return np.sign(array) if self.column_signs else _rounded(array, self.bits)
+        return _rounded(array, self.bits) if self.of_columns is None else self.of_columns(array)
 
 
 PLAIN = Factors()
@@ -76,16 +79,16 @@ def gram(parts: Sequence[Block], columns: int, square: bool = True, factors: Fac
     if lookups:
         return _lookups(lookups, columns, factors)
     if products:
-        if not factors.signed and _better_unformed(products, columns):
+        if not factors.formed and _better_unformed(products, columns):
             return _unformed(products, columns, factors)
         if not isinstance(products[0].deltas, np.ndarray):
             return product_gram([part.inputs for part in products], [part.deltas for part in products], columns)
-        if not factors.signed:
+        if not factors.formed:
             products = [Products(*(_rounded(a, factors.bits) for a in (p.inputs, p.deltas))) for p in products]
         pieces = formed(products)
     else:
         rows = [part for part in parts if isinstance(part, Rows)]
-        pieces = formed([without_noise(part) for part in rows] if factors.signed else rows)
+        pieces = formed([without_noise(part) for part in rows] if factors.formed else rows)
     return sum((_outer(piece, columns, square, factors) for piece, _ in pieces), start=np.zeros(()))
 
 

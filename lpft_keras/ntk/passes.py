@@ -109,9 +109,10 @@ class Chain:
         """Put examples into the tile's order, and add the head's part."""
         groups = {name: kernel[order][:, :, order[:columns]] for name, kernel in groups.items()}
         factors, subset, mixing = replace(self.factors, bits=None), self.problem.subset, self.problem.mixing
-        inner = float(subset.kernel) * (factors.rows(features) @ factors.columns(features[:columns]).T) + subset.bias
-        of_outputs = factors.rows(mixing).T @ factors.columns(mixing)
-        return {"pretrain": np.einsum("ij,cd->icjd", inner, of_outputs), **groups}
+        # The gradient of logit k is (phi, 1) in each output, times a mixing of 0, 1 or -1, which odd functions let by.
+        inner = float(subset.kernel) * (factors.rows(features) @ factors.columns(features[:columns]).T)
+        inner += subset.bias * factors.rows(np.ones(1)) * factors.columns(np.ones(1))
+        return {"pretrain": np.einsum("ij,cd->icjd", inner, mixing.T @ mixing), **groups}
 
     def _forward(self, bunch: Bunch) -> None:
         """Fill in what the segments read, and the features."""

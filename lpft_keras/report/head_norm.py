@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from lpft_keras.figures import METHOD_COLOURS, new_figure
+from lpft_keras.figures import new_figure
 from lpft_keras.methods import fine_tuning
-from lpft_keras.report.in_print import method_in_print
+from lpft_keras.report.in_print import method_colour, method_in_print
 from lpft_keras.results import RunResult
 
 
@@ -115,7 +115,7 @@ def plot_head_norm(points: Sequence[HeadNormPoint], title: str = "") -> Any:
             x = [getattr(point, name) for point in own]
             change = np.array([point.feature_change for point in own])
             error = np.nan_to_num([point.standard_error for point in own])
-            colour = METHOD_COLOURS.get(method, "#555555")
+            colour = method_colour(method) or "#555555"
             axes.plot(x, change, marker="o", markersize=3.5, color=colour, label=method_in_print(method))
             axes.fill_between(x, change - error, change + error, color=colour, alpha=0.2, linewidth=0)
         axes.set_xscale("log")

@@ -3,15 +3,8 @@
 from collections.abc import Iterable
 
 from lpft_keras.evaluation import METRICS
+from lpft_keras.methods import METHODS
 
-_METHODS = {
-    "lp": "LP",
-    "ft": "FT",
-    "lp-ft": "LP-FT",
-    "lora": "LoRA",
-    "lp-lora": "LP-LoRA",
-    "pretrained": "Pre-trained",
-}
 PER_CENT = {*METRICS, "ece", "mce", "logit_accuracy"}
 _COUNTS = {"rank", "rows", "classes", "batch_size"}
 
@@ -19,7 +12,13 @@ _COUNTS = {"rank", "rows", "classes", "batch_size"}
 def method_in_print(name: str) -> str:
     """Return a group's name with its method as the paper writes it."""
     method, space, rest = name.partition(" ")
-    return _METHODS.get(method, method) + space + rest
+    title = METHODS[method].title if method in METHODS else {"pretrained": "Pre-trained"}.get(method, method)
+    return title + space + rest
+
+
+def method_colour(name: str) -> str | None:
+    """Return the colour of a group's method; None, which is Matplotlib's choice, where it is set apart by more."""
+    return METHODS[name].colour if name in METHODS else None
 
 
 def task_in_print(task: str, metric: str, asked: str | None, split: str = "test") -> str:

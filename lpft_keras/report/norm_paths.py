@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from lpft_keras.figures import METHOD_COLOURS, new_figure
+from lpft_keras.figures import new_figure
 from lpft_keras.report.cells import mean_and_deviation
-from lpft_keras.report.in_print import method_in_print
+from lpft_keras.report.in_print import method_colour, method_in_print
 from lpft_keras.results import RunResult
 
 
@@ -75,9 +75,7 @@ def _draw_paths(axes: Any, rows: Sequence[Mapping[str, Any]], measure: str) -> N
         own = [row for row in rows if (row["method"], row["seed"]) == (method, seed) and not np.isnan(row[measure])]
         x, y = [row["step"] for row in own], [row[measure] for row in own]
         label = method_in_print(method)
-        axes.plot(
-            x, y, color=METHOD_COLOURS.get(method), label=label, marker="o", markersize=2, linewidth=1.1, alpha=0.8
-        )
+        axes.plot(x, y, color=method_colour(method), label=label, marker="o", markersize=2, linewidth=1.1, alpha=0.8)
 
 
 def _draw_bars(axes: Any, groups: Mapping[str, Sequence[RunResult]]) -> None:
@@ -85,7 +83,7 @@ def _draw_bars(axes: Any, groups: Mapping[str, Sequence[RunResult]]) -> None:
         norms = [run.summary["head_norm"] for run in members]
         mean, deviation = mean_and_deviation(norms)
         spread = np.nan_to_num(deviation)
-        axes.bar(place, mean, yerr=spread or None, color=METHOD_COLOURS.get(method), capsize=3)
+        axes.bar(place, mean, yerr=spread or None, color=method_colour(method), capsize=3)
         axes.text(place, mean + spread, f"{mean:.3g}", ha="center", va="bottom", fontsize="small")
     axes.set_xticks(range(len(groups)), [method_in_print(name) for name in groups], fontsize="small")
     axes.set(ylabel="norm of the trained head")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lpft_keras.methods import METHODS, default_rates
+from lpft_keras.methods import METHODS, LinearProbe, default_rates, fine_tuning
 from lpft_keras.report.calibration import score_run
 from lpft_keras.report.cells import Cell, Row, table_of
 from lpft_keras.report.groups import groups_by_task
@@ -41,7 +41,8 @@ def _measured(runs: Iterable[RunResult], split: str, measure: str) -> list[float
 
 def _heads_as_drawn(found: Mapping[str, Sequence[RunResult]]) -> list[float]:
     """Return the norm of the head before any training, by seed: of runs that neither probe nor scale it first."""
-    return next(([run.start_head_norm for run in found[name]] for name in ("ft", "lora") if name in found), [])
+    drawn = [runs for name, runs in found.items() if name in METHODS and LinearProbe() not in METHODS[name].stages]
+    return [run.start_head_norm for run in drawn[0]] if drawn else []
 
 
 def representation_table(results: Sequence[RunResult], tables: tuple[int, ...]) -> ResultTable:
@@ -226,7 +227,7 @@ def rates_table(tasks: Sequence[tuple[str, str]], tables: tuple[int, ...]) -> Re
     Returns:
         A row a task, columns by method.
     """
-    methods = [name for name in ("ft", "lora", "lp-ft", "lp-lora") if name in METHODS]
+    methods = _in_papers_order(name for name in METHODS if fine_tuning(name))
     rows = []
     for task, backbone in tasks:
         cells = []

@@ -16,7 +16,7 @@ import numpy as np
 
 from lpft_keras.encodings import encoded_splits
 from lpft_keras.evaluation import METRICS
-from lpft_keras.methods import FineTune, fine_tuning
+from lpft_keras.methods import FineTune, LinearProbe, fine_tuning, get_method
 from lpft_keras.models.backbones import load_backbone
 from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
@@ -192,7 +192,7 @@ def _of_run(settings: RunSettings, tokens: Mapping[str, Encoded], step: _Step) -
     """Return seconds of a run: training, validation after each epoch, features and logits before and after."""
     evaluated = _count(tokens, *(name for name in tokens if name != "train"))
     forward, trained = 2 * evaluated, 0.0
-    if "lp" in settings.method.split("-"):
+    if LinearProbe() in get_method(settings.method):
         forward += _count(tokens, "train")
     if fine_tuning(settings.method):
         trained = settings.epochs * _count(tokens, "train")

@@ -8,8 +8,9 @@ import numpy as np
 
 from lpft_keras.errors import InputError
 from lpft_keras.exhibits import Exhibit
-from lpft_keras.figures import METHOD_COLOURS, as_it_is
+from lpft_keras.figures import as_it_is
 from lpft_keras.kernel_results import KernelResult
+from lpft_keras.methods import METHODS
 from lpft_keras.models.classifier import drawn_head, get_head
 from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
 from lpft_keras.ntk.statistics import singular_values, trace_norms
@@ -83,22 +84,7 @@ def make_tables(exhibit: Exhibit, material: Material) -> list[ResultTable]:
     Returns:
         One table, or one of each kind of task.
     """
-    tables = exhibit.tables
-    if exhibit.layout == "rates":
-        return [rates_table(list(material.backbones.items()), tables)]
-    if exhibit.layout == "rows":
-        return [rows_table(material.data, tables)]
-    if exhibit.layout == "kernels":
-        return [kernel_table([one.summary for one in material.kernels], tables)]
-    if exhibit.layout == "results":
-        return result_tables(material.runs, paper=True)
-    makers: dict[str, Callable[..., ResultTable]] = {
-        "representation": representation_table,
-        "calibration": calibration_table,
-        "feature_change": feature_change_table,
-        "head_norm": head_norm_table,
-    }
-    return [makers[exhibit.layout](material.runs, tables)]
+    return _TABLES[exhibit.layout](material, exhibit.tables)
 
 
 def make_figures(exhibit: Exhibit, material: Material) -> list[Drawn]:
@@ -114,18 +100,13 @@ def make_figures(exhibit: Exhibit, material: Material) -> list[Drawn]:
     Raises:
         InputError: Matplotlib is not installed.
     """
+    kinds: dict[tuple[str, str], Any] = {}
     if exhibit.kernels:
-        by_task: dict[tuple[str, str], list[KernelResult]] = {}
         for kernel in material.kernels:
-            by_task.setdefault((kernel.summary["task"], kernel.summary["backbone"]), []).append(kernel)
-        if exhibit.layout == "singular_values":
-            return [_singular_values(*kind, found) for kind, found in by_task.items()]
-        return [_trace_norms(*kind, found, material.data[kind[0]].labels) for kind, found in by_task.items()]
-    kinds = groups_by_task(material.runs)
-    if exhibit.layout == "head_scale":
-        return [one for kind, found in kinds.items() for one in _head_scales(exhibit, *kind, found)]
-    draw_runs = {"norm_paths": _norm_paths, "feature_map": _feature_map}[exhibit.layout]
-    return [draw_runs(*kind, found) for kind, found in kinds.items()]
+            kinds.setdefault((kernel.summary["task"], kernel.summary["backbone"]), []).append(kernel)
+    else:
+        kinds |= groups_by_task(material.runs)
+    return [one for kind, found in kinds.items() for one in _FIGURES[exhibit.layout](exhibit, material, *kind, found)]
 
 
 def _of(task: str, backbone: str, *said: str) -> str:
@@ -197,7 +178,7 @@ def _ft_part(method: str) -> str:
 
 def _singular_values(task: str, backbone: str, kernels: Sequence[KernelResult]) -> Drawn:
     parts = _parts(kernels)
-    figure = plot_singular_values(parts, {_ft_part(method): colour for method, colour in METHOD_COLOURS.items()})
+    figure = plot_singular_values(parts, {_ft_part(name): method.colour for name, method in METHODS.items()})
     figure.suptitle(_of(task, backbone), fontsize="medium")
     records = [
         {"kernel": name, "index": index, "singular_value": float(value)}
@@ -222,3 +203,25 @@ def _trace_norms(task: str, backbone: str, kernels: Sequence[KernelResult], clas
                 records.append({"kernel": name, "class": row, "other_class": column, "mean_trace_norm": mean})
     caption = "Trace norm of each block of the kernels on the training rows, examples of a class side by side."
     return Drawn((task,), figure, caption, tuple(records))
+
+
+_TABLES: dict[str, Callable[[Material, tuple[int, ...]], list[ResultTable]]] = {
+    "rates": lambda material, papers: [rates_table(list(material.backbones.items()), papers)],
+    "rows": lambda material, papers: [rows_table(material.data, papers)],
+    "kernels": lambda material, papers: [kernel_table([one.summary for one in material.kernels], papers)],
+    "results": lambda material, papers: result_tables(material.runs, paper=True),
+    "representation": lambda material, papers: [representation_table(material.runs, papers)],
+    "calibration": lambda material, papers: [calibration_table(material.runs, papers)],
+    "feature_change": lambda material, papers: [feature_change_table(material.runs, papers)],
+    "head_norm": lambda material, papers: [head_norm_table(material.runs, papers)],
+}
+# Of a task, a backbone, and their runs by method, or their kernels.
+_FIGURES: dict[str, Callable[..., list[Drawn]]] = {
+    "norm_paths": lambda exhibit, material, *own: [_norm_paths(*own)],
+    "feature_map": lambda exhibit, material, *own: [_feature_map(*own)],
+    "head_scale": lambda exhibit, material, *own: _head_scales(exhibit, *own),
+    "singular_values": lambda exhibit, material, *own: [_singular_values(*own)],
+    "trace_norms": lambda exhibit, material, task, backbone, kernels: [
+        _trace_norms(task, backbone, kernels, material.data[task].labels)
+    ],
+}

@@ -62,7 +62,7 @@ def write_exhibit(
 
 def caption_in_full(exhibit: Exhibit, drawn: Drawn, backbones: Sequence[str]) -> str:
     """Return a figure's caption, with what it is made of, and that the paper's is of another backbone."""
-    other = any(backbone != PAPERS_BACKBONE for backbone in backbones)
+    other = exhibit.in_paper and any(backbone != PAPERS_BACKBONE for backbone in backbones)
     of_paper = " The paper's figure is of RoBERTa-base." if other else ""
     return f"{exhibit.title_in_full} ({', '.join(drawn.place)}; {', '.join(backbones)}). {drawn.caption}{of_paper}"
 

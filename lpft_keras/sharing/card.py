@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from lpft_keras import __version__
 from lpft_keras.evaluation import METRIC_NAMES, evaluate
 from lpft_keras.markdown import escaped_markdown, one_line
-from lpft_keras.methods import FineTune, LinearProbe, get_method
+from lpft_keras.methods import METHODS, FineTune, LinearProbe
 from lpft_keras.settings import RunSettings
 from lpft_keras.sharing.loading import loading_section
 from lpft_keras.storage import read_json
@@ -17,13 +17,6 @@ from lpft_keras.storage import read_json
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
 
-_METHODS = {
-    "lp": "linear probing: the backbone stays as it was pre-trained, a linear head is fitted to its features",
-    "ft": "fine-tuning: head and backbone are trained together",
-    "lp-ft": "linear probing, then fine-tuning of head and backbone together",
-    "lora": "LoRA: low-rank updates of the attention's query and value projections and a head; merged into the weights",
-    "lp-lora": "linear probing, then LoRA (low-rank updates of query and value); merged into the weights",
-}
 _OPTIMIZERS = {"adam": "Adam", "sgd": "SGD without momentum", "signgd": "SGD on the signs of the gradient"}
 _FEW = 1000  # test rows, below which an accuracy is uncertain by some three points or more
 
@@ -146,12 +139,12 @@ def _share(right: np.ndarray) -> str:
 
 def _method(result: "RunResult", settings: RunSettings, backbone: str, known: dict[str, Any]) -> str:
     source = known.get("backbone", {})
-    lines = ["## Method\n", f"- {settings.method}: {_METHODS[settings.method]}.", f"- Backbone: {_code(backbone)}"]
+    lines = ["## Method\n", f"- {settings.method}: {METHODS[settings.method].about}.", f"- Backbone: {_code(backbone)}"]
     for name in ("revision", "sha256"):
         if source.get(name):
             lines[-1] += f", {name} {_code(source[name])}"
     lines[-1] += "."
-    stages = get_method(settings.method)
+    stages = METHODS[settings.method].stages
     prompt = settings.pipeline().for_classes(result.config["labels"]).prompt
     if prompt is not None:
         words = ", ".join(map(_code, prompt.words))

@@ -26,13 +26,13 @@ def case(request):
     return cases.make(request.param)
 
 
-def signs_of(kind):
-    return dict(zip(("row_signs", "column_signs"), KINDS[kind], strict=True))
+def sides_of(kind):
+    return dict(zip(("of_rows", "of_columns"), KINDS[kind], strict=True))
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_each_kind_equals_its_definition(case, kind):
-    pretrain, finetune = case.kernel(**signs_of(kind))
+    pretrain, finetune = case.kernel(**sides_of(kind))
     kernel = ntk.empirical_ntk(case.model, case.x, kind=kind)
     assert difference(kernel.pretrain, pretrain) < 1e-5
     assert difference(kernel.finetune, finetune) < 1e-5
@@ -40,7 +40,7 @@ def test_each_kind_equals_its_definition(case, kind):
 
 def test_signs_of_an_asymmetric_kernel_are_those_of_the_training_rows(case):
     part = {k: v[:3] for k, v in case.x.items()} if isinstance(case.x, dict) else case.x[:3]
-    pretrain, finetune = case.kernel(**signs_of("asymmetric-signgd"))
+    pretrain, finetune = case.kernel(**sides_of("asymmetric-signgd"))
     inside, across = ntk.train_test_ntk(case.model, case.x, part, kind="asymmetric-signgd")
     assert difference(inside.finetune, finetune) < 1e-5
     assert difference(across.finetune, finetune[:3]) < 1e-5
@@ -60,7 +60,7 @@ def two_classes():
 def test_one_logit_of_two(two_classes, kind):
     """The sign of a difference is no difference of signs, so the kernel of f_1 - f_0 is one of its own."""
     rows = {name: part[:, [1]] - part[:, [0]] for name, part in two_classes.rows.items()}
-    expected = reference.tangent_kernel(two_classes.features, rows, **signs_of(kind), mixing=[[-1], [1]])
+    expected = reference.tangent_kernel(two_classes.features, rows, **sides_of(kind), mixing=[[-1], [1]])
     kernel = ntk.empirical_ntk(two_classes.model, two_classes.x, kind=kind, single_logit=True)
     assert kernel.finetune.shape == (cases.ROWS, 1, cases.ROWS, 1)
     assert difference(kernel.pretrain, expected[0]) < 1e-5

@@ -56,14 +56,14 @@ def by_torch(directory, tokens, mask, head, way):
     finetune = {kind: torch.zeros(len(rows), len(rows), dtype=torch.float64) for kind in KINDS}
     for name in parameters:
         plain = torch.stack([row.pop(name).flatten() for row in rows])
-        signs = torch.where(plain.abs() < zero, 0.0, plain.sign())
+        clean = torch.where(plain.abs() < zero, 0.0, plain).numpy()
         for kind, sides in KINDS.items():
-            left, right = (signs if signed else plain for signed in sides)
+            left, right = (plain if of is None else torch.from_numpy(of(clean)) for of in sides)
             finetune[kind] += left @ right.T
     identity, shape = torch.eye(CLASSES, dtype=torch.float64), (len(phi), CLASSES) * 2
     kernels = {}
     for kind, sides in KINDS.items():
-        left, right = (phi.sign() if signed else phi for signed in sides)
+        left, right = (phi if of is None else torch.from_numpy(of(phi.numpy())) for of in sides)
         pretrain = torch.einsum("nm,cd->ncmd", left @ right.T + 1, identity)
         kernels[kind] = pretrain.numpy(), finetune[kind].reshape(shape).numpy()
     return kernels, phi.numpy(), change.numpy()

@@ -32,7 +32,8 @@ def files_by_ending(made):
 
 def test_every_table_and_figure_has_a_name_and_known_tasks():
     tables = [f"table{number}" for number in (1, 2, 3, *range(6, 17))]
-    assert sorted(EXHIBITS) == sorted([*tables, *(f"figure{number}" for number in range(1, 12))])
+    papers = [exhibit.name for exhibit in EXHIBITS.values() if exhibit.in_paper]
+    assert sorted(papers) == sorted([*tables, *(f"figure{number}" for number in range(1, 12))])
     for exhibit in EXHIBITS.values():
         assert exhibit.tasks
         assert set(exhibit.tasks) <= set(TASKS)

@@ -36,7 +36,7 @@ def test_every_solver_tells_classes_that_can_be_told(solver, problem):
         np.testing.assert_array_equal(decisions[:, 0], -decisions[:, 1])
         assert fitted.logit_accuracy(*rest) == fitted.accuracy(*rest)
     else:
-        middle = 0.5 if isinstance(solver, ntk.KernelLeastSquares | ntk.KernelSVR | ntk.GradientFlow) else 0
+        middle = 0 if solver._signed else 0.5
         right = sum(
             (value > middle) == (k == label)
             for row, label in zip(decisions, problem.labels.test, strict=True)
