@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lpft_keras.environment import environment
 from lpft_keras.errors import InputError
 from lpft_keras.figures import save_figure
 from lpft_keras.kernel_results import KernelResult, finished_kernel, kernel_config
@@ -18,7 +19,6 @@ from lpft_keras.models.backbones import check_backbone
 from lpft_keras.ntk import NTK, KernelRegression, residuals, statistics, train_test_ntk
 from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
 from lpft_keras.randomness import global_state_kept
-from lpft_keras.results import environment
 from lpft_keras.settings import OF_TRAINING, RunSettings
 from lpft_keras.starting import drawn_rows, inputs_of, start_of
 from lpft_keras.storage import fingerprint, read_json, write_arrays, write_json

@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from lpft_keras.distribution import on_all_devices
 from lpft_keras.encodings import encoded_splits
+from lpft_keras.environment import environment
 from lpft_keras.evaluation import METRICS, best_temperature, evaluate, evaluate_features, warn_if_collapsed
 from lpft_keras.methods import LinearProbe, get_method
 from lpft_keras.models.backbones import load_backbone
@@ -21,7 +22,7 @@ from lpft_keras.models.classifier import get_head
 from lpft_keras.pipeline import Trained, train_classifier
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
-from lpft_keras.results import RunResult, environment, write_history
+from lpft_keras.results import RunResult, write_history
 from lpft_keras.rows import row_counts, surest_errors
 from lpft_keras.run_directory import claim, run_config
 from lpft_keras.settings import RunSettings

@@ -1,7 +1,6 @@
 """Many runs: the cross product of tasks, methods, backbones, head scales and seeds, here or on a cluster."""
 
 import logging
-import os.path
 import textwrap
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,6 @@ from lpft_keras.methods import every_method, fine_tuning
 from lpft_keras.progress import progress_bar, silent_start
 from lpft_keras.results import RunResult
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import read_toml
 from lpft_keras.tasks import Task, TaskData, get_task, load_task
 from lpft_keras.workers import Failure, Request
 
@@ -26,8 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CROSSED = {"task": "tasks", "method": "methods", "backbone": "backbones", "seed": "seeds", "head_scale": "head_scales"}
-_SETTINGS = {field.name for field in fields(RunSettings)} - _CROSSED.keys()
+CROSSED = {"task": "tasks", "method": "methods", "backbone": "backbones", "seed": "seeds", "head_scale": "head_scales"}
+SETTINGS = {field.name for field in fields(RunSettings)} - CROSSED.keys()
 
 
 @dataclass(frozen=True)
@@ -157,6 +155,15 @@ def plan(
                 f"two runs of this sweep would share the directory {directory}; give the tasks other names"
             )
     # All that can be told without Keras is told by now: importing it takes seconds.
+    _check_with_keras(list(requests.values()), callbacks, tensorboard)
+    for method in chosen_methods:
+        if fine_tuning(method) is None and any(scale != 1 for scale in scales):
+            log.info("%s has no fine-tuning stage before which its head would be scaled", method)
+    return list(requests.values())
+
+
+def _check_with_keras(requests: Sequence[Request], callbacks: Sequence[Any], tensorboard: bool) -> None:
+    """Refuse callbacks, devices and backbones that no run can use."""
     if callbacks or tensorboard:
         with silent_start():
             from lpft_keras.training.callbacks import check_callbacks, check_tensorboard
@@ -164,25 +171,21 @@ def plan(
         check_callbacks(callbacks)
         if tensorboard:
             check_tensorboard()
-    for request in requests.values():
+    for request in requests:
         RunSettings(**request.settings).check_devices()
-    for name in dict.fromkeys(request.settings["backbone"] for request in requests.values()):
+    for name in dict.fromkeys(request.settings["backbone"] for request in requests):
         if not is_known_backbone(name):
             with silent_start():
                 from lpft_keras.models.backbones import check_backbone
 
             check_backbone(name)
-    for method in chosen_methods:
-        if fine_tuning(method) is None and any(scale != 1 for scale in scales):
-            log.info("%s has no fine-tuning stage before which its head would be scaled", method)
-    return list(requests.values())
 
 
 def check_settings(names: Iterable[str]) -> None:
     """Raise an `InputError` where a name is that of no setting of runs."""
     for name in names:
-        if name not in _SETTINGS:
-            others = [*_CROSSED.values(), *_SETTINGS, "data_dir", "output_dir", "overwrite", "tensorboard", "workers"]
+        if name not in SETTINGS:
+            others = [*CROSSED.values(), *SETTINGS, "data_dir", "output_dir", "overwrite", "tensorboard", "workers"]
             raise unknown_name("argument", name, others)
 
 
@@ -248,43 +251,6 @@ def perform_all(
     return SweepResult(
         [one for one in ordered if isinstance(one, RunResult)], [one for one in ordered if isinstance(one, Failure)]
     )
-
-
-def read_sweep(path: str | Path) -> dict[str, Any]:
-    """Read the arguments of a sweep from a TOML file.
-
-    Args:
-        path: The file: the flags of `lpft-keras sweep` as keys (task, method, backbone, seed, head_scale: one or a
-            list; epochs, data_dir, workers, engine, ...). Paths count from the file.
-
-    Returns:
-        The arguments of `sweep`, and the engine.
-
-    Raises:
-        InputError: The file is missing or no TOML, or a key is unknown.
-    """
-    path = Path(path).expanduser()
-    given = read_toml(path)
-    known = {*_CROSSED, *_SETTINGS, "data_dir", "output_dir", "overwrite", "tensorboard", "workers", "engine"}
-    found: dict[str, Any] = {}
-    for flag, value in given.items():
-        key = flag.replace("-", "_")
-        if key not in known:
-            raise unknown_name(f"key in {path}", flag, known)
-        found[_CROSSED.get(key, key)] = value
-    for key in ("data_dir", "output_dir"):
-        if key in found:
-            found[key] = path.parent / str(found[key])
-    if "tasks" in found:
-        named = as_list(found["tasks"], "task")
-        found["tasks"] = [path.parent / name if str(name).endswith(".toml") else name for name in named]
-    if "backbones" in found:
-        named = as_list(found["backbones"], "backbone")
-        found["backbones"] = [
-            str(path.parent / name) if isinstance(name, str) and os.path.isdir(path.parent / name) else name
-            for name in named
-        ]
-    return found
 
 
 def as_list(values: Any, name: str) -> list[Any]:

@@ -368,7 +368,8 @@ def _read_own_toml(folder: Path) -> None:
 
 
 def _read_sweep_toml(folder: Path) -> None:
-    from lpft_keras.sweeps import plan, read_sweep
+    from lpft_keras.sweep_files import read_sweep
+    from lpft_keras.sweeps import plan
 
     try:
         options = read_sweep(folder / "sweep.toml")

@@ -25,7 +25,7 @@ def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu"):
         import keras
 
-        from lpft_keras.results import devices
+        from lpft_keras.environment import devices
 
         if not any("gpu" in device.lower() for device in devices()):
             pytest.skip(f"no GPU that {keras.backend.backend()} sees")

@@ -19,7 +19,7 @@ import pytest
 import lpft_keras
 from lpft_keras.cli import _parser
 from lpft_keras.methods import METHODS
-from lpft_keras.sweeps import read_sweep
+from lpft_keras.sweep_files import read_sweep
 from lpft_keras.tasks import own_task
 
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lpft_keras import InputError, RunResult, sweep
-from lpft_keras.sweeps import read_sweep
+from lpft_keras.sweep_files import read_sweep
 from lpft_keras.tasks import own_task
 from lpft_keras.tasks.grammar import demo_rows
 from tests.conftest import SWEPT

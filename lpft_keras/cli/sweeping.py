@@ -49,7 +49,7 @@ def _sweep(parsed: argparse.Namespace) -> int:
     json, paper = given.pop("json", False), given.pop("paper", False)
     from lpft_keras import sweep
     from lpft_keras.engines import engine
-    from lpft_keras.sweeps import read_sweep
+    from lpft_keras.sweep_files import read_sweep
 
     # What the file says, unless a flag says otherwise.
     options: dict[str, Any] = read_sweep(given.pop("file")) if "file" in given else {}

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from lpft_keras import __version__, ntk
+from lpft_keras.environment import environment
 from lpft_keras.errors import InputError
 from lpft_keras.evaluation import accuracy
 from lpft_keras.kernel_views import measures
@@ -25,7 +26,7 @@ from lpft_keras.models.classifier import get_head
 from lpft_keras.ntk.computation import KINDS as EVERY_KIND
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.representation import head_norm
-from lpft_keras.results import RunResult, environment
+from lpft_keras.results import RunResult
 from lpft_keras.run_directory import differences
 from lpft_keras.settings import RunSettings
 from lpft_keras.starting import Start, drawn_rows, inputs_of, start_of
