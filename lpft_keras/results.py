@@ -56,10 +56,13 @@ _ENVIRONMENT = {
     "data?": {"*": (str, type(None))},
     "backbone": {"*": (str, type(None))},
 }
+_ERROR = {"row": int, "texts": [str], "characters": [int], "label": str, "predicted": str, "probability": float}
 _ROWS = {
     "splits": {"*": {"rows": int, "labels": {"*": int}, "truncated": int}},
     "leaks": [{"split": str, "other": str, "rows": int}],
-    "errors": {"*": [{"row": int, "texts": [str], "label": str, "predicted": str, "probability": float}]},
+    "errors": {
+        "*": [{"row": int, "texts": [str], "characters": [int], "label": str, "predicted": str, "probability": float}]
+    },
 }
 
 
