@@ -160,7 +160,7 @@ def _write_scalings(folder: Path) -> None:
     from lpft_keras.calibration import SCALINGS
 
     logits, labels = _logits(60)
-    for name in ("temperature", "vector", "dirichlet", "platt", "isotonic", "histogram"):
+    for name in ("temperature", "vector", "platt", "isotonic"):
         SCALINGS[name]().fit(logits, labels).save(folder / f"{name}.json")
 
 
