@@ -42,7 +42,7 @@ _SUMMARY = {
     "zero_shot?": {"*": {"*": _NUMBER}},
 }
 _CONFIG = {
-    "settings": dict,
+    "settings": {"task": str, "method": str, "backbone": str, "seed": int},
     "labels?": [str],
     "metric?": str,
     "backend?": str,
