@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lpft_keras.arrays import whole_number
 from lpft_keras.environment import environment
 from lpft_keras.errors import InputError
 from lpft_keras.figures import save_figure
@@ -81,8 +82,7 @@ def run_ntk(
     )
     if fine_tuning(method) is None:
         raise InputError(f"method {method!r} has no fine-tuning stage at whose start a kernel could be taken")
-    if rows < 2:
-        raise InputError(f"rows must be 2 or more, not {rows}")
+    rows = whole_number(rows, "rows", 2)
     check_backbone(chosen.backbone)
     data = few_shot(load_task(task, data_dir, chosen.limit), chosen.shots, seed)
     chosen.pipeline().for_classes(data.labels)  # a class without a label word shows at once

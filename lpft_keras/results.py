@@ -40,7 +40,7 @@ _SUMMARY = {
     "zero_shot?": {"*": {"*": _NUMBER}},
 }
 _CONFIG = {
-    "settings": dict,
+    "settings": {"task": str, "method": str, "backbone": str, "seed": int},
     "labels?": [str],
     "metric?": str,
     "backend?": str,
@@ -54,10 +54,13 @@ _ENVIRONMENT = {
     "data?": {"*": (str, type(None))},
     "backbone": {"*": (str, type(None))},
 }
+_ERROR = {"row": int, "texts": [str], "characters": [int], "label": str, "predicted": str, "probability": float}
 _ROWS = {
     "splits": {"*": {"rows": int, "labels": {"*": int}, "truncated": int}},
     "leaks": [{"split": str, "other": str, "rows": int}],
-    "errors": {"*": [{"row": int, "texts": [str], "label": str, "predicted": str, "probability": float}]},
+    "errors": {
+        "*": [{"row": int, "texts": [str], "characters": [int], "label": str, "predicted": str, "probability": float}]
+    },
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from lpft_keras.errors import InputError
+from lpft_keras.errors import InputError, first_line
 from lpft_keras.hyperparameters import PipelineSettings
 from lpft_keras.methods import fine_tuning
 from lpft_keras.models.adapter_files import load_adapter, save_adapter
@@ -76,8 +76,8 @@ def load_weights(
     if path.name == _FULL:
         try:
             classifier.load_weights(path)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path} is damaged or of another model ({error}); train again") from error
+        except Exception as error:  # of damaged files, HDF5 and Keras raise whatever they stumble over
+            raise InputError(f"{path} is damaged or of another model ({first_line(error)}); train again") from error
     elif path.name == _ADAPTER:
         load_adapter(path, backbone.model, classifier.get_layer("head"))
         freeze_transform(classifier)

@@ -115,8 +115,6 @@ def test_runs_of_several_tasks_are_refused(swept, capsys, tmp_path):
     assert "several tasks" in capsys.readouterr().err
     assert main(["calibrate", str(results[0].directory), "--validation", "x.npz"]) == 2
     assert "--validation is for files" in capsys.readouterr().err
-    assert main(["calibrate", __file__, "--split", "ood"]) == 2
-    assert "--split is for runs" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -184,12 +182,9 @@ def test_table_prints_differences(tabulated, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--format", "cvs"], "unknown format 'cvs'; did you mean 'csv'"),
-        (["--output", "table.doc"], "unknown ending of --output '.doc'"),
         (["--metric", "acuracy"], "did you mean 'accuracy'"),
         (["--differences", "--versus", "lpft"], "did you mean 'lp-ft'"),
         (["--differences", "--metric", "head_norm"], "unknown metric"),
-        (["--versus", "ft"], "add --differences"),
         (["--paper", "--differences"], "leave out --paper"),
         (["--json", "--format", "csv"], "leave out --format"),
     ],

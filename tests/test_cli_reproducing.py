@@ -24,13 +24,8 @@ def test_list_names_all(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name what to reproduce"),
-        (["tabel8"], "unknown table or figure 'tabel8'; did you mean 'table8'"),
-        (["table8", "--task", "cbb"], "unknown task 'cbb'; did you mean 'cb'"),
-        (["table8", "--method", "fft"], "unknown method 'fft'"),
         (["table2", "--task", "demo", "--method", "lp"], "table2 is of ft, lora, lp-ft, lp-lora"),
         (["table8", "--learning-rate", "1"], "unknown argument '--learning-rate'"),
-        (["table2", "--task", "demo", "--rows", "1"], "rows must be a whole number of 2 or more"),
     ],
 )
 def test_wrong_arguments_end_with_one_line(arguments, message, capsys, tmp_path, monkeypatch):

@@ -28,8 +28,6 @@ def test_export_writes_a_preset(done, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "export takes --output, --upload or both"),
-        (["--output", "x", "--private"], "--private is for --upload"),
         (["--upload", "me/model"], "can't upload to 'me/model'"),
         (["--output", "."], "not empty and holds no preset of ours"),
     ],
@@ -40,8 +38,3 @@ def test_what_is_wrong_is_one_line(done, capsys, arguments, words):
     assert captured.out == ""
     assert words in captured.err
     assert len(captured.err.splitlines()) == 1
-
-
-def test_a_directory_without_a_run_is_one_line(tmp_path, capsys):
-    assert main(["export", str(tmp_path), "--output", str(tmp_path / "preset")]) == 2
-    assert "holds no finished run" in capsys.readouterr().err

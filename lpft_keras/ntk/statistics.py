@@ -20,6 +20,12 @@ def as_matrix(kernel: np.ndarray) -> np.ndarray:
     return kernel.reshape(kernel.shape[0] * kernel.shape[1], -1)
 
 
+def _finite(matrix: np.ndarray) -> np.ndarray:
+    if not np.isfinite(matrix).all():
+        raise InputError("the kernel holds NaN or infinite values; compute it from a model whose outputs are finite")
+    return matrix
+
+
 def singular_values(kernel: np.ndarray, normalized: bool = False) -> np.ndarray:
     """Return the singular values of a kernel's matrix, greatest first (Figures 2 and 7).
 
@@ -30,7 +36,7 @@ def singular_values(kernel: np.ndarray, normalized: bool = False) -> np.ndarray:
     Returns:
         float64 array of shape [min(N1, N2) C].
     """
-    values = np.linalg.svd(as_matrix(kernel).astype("float64"), compute_uv=False)
+    values = np.linalg.svd(_finite(as_matrix(kernel)).astype("float64"), compute_uv=False)
     return values / values[0] if normalized and values[0] > 0 else values
 
 
@@ -46,7 +52,7 @@ def rank(kernel: np.ndarray, tolerance: str | float = "float32") -> int:
     Returns:
         The rank.
     """
-    matrix = as_matrix(kernel)
+    matrix = _finite(as_matrix(kernel))
     if tolerance == "float32":
         return int(np.linalg.matrix_rank(matrix.astype("float32")))
     if tolerance == "float64":

@@ -274,6 +274,8 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
             raise InputError(f"line {number} of {path}: {error}; labels are class ids, all else is logits") from error
     if not labels:
         raise InputError(f"{path} holds a header and no rows")
+    if max(map(abs, labels)) > 2**31:
+        raise InputError(f"{path}: labels must be class ids, from 0 on; found {max(labels, key=abs)}")
     values, ids = np.array(logits), np.array(labels, np.int64)
     if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-4):
         log.info("%s: every row sums to 1, so its columns are taken for probabilities", path)

@@ -37,6 +37,12 @@ def few_shot(data: TaskData, shots: int | None, seed: int) -> TaskData:
     if shots is None:
         return data
     rows = data.official or data.train
+    largest = int(np.bincount(rows.labels).max())
+    if largest < 2 * shots:
+        raise InputError(
+            f"shots is {shots}, and no class has twice as many training rows (the largest has {largest}): take "
+            f"{largest // 2} or fewer, or leave shots out"
+        )
     order = np.random.default_rng([seed, 4]).permutation(len(rows))
     kept, held = [], []
     for label, name in enumerate(data.labels):
