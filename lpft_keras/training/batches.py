@@ -7,6 +7,7 @@ model side by side, and their rows meet again before the loss. Padding is masked
 
 import weakref
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -94,7 +95,7 @@ class Batches(keras.utils.PyDataset):
         # Keras would read the shapes off the first two batches and take lengths that are equal there for fixed ones.
         signature = keras.tree.map_structure(lambda array: tf.TensorSpec((None,) * array.ndim, array.dtype), self[0])
         # TensorFlow keeps every generator function for good; so that the rows go, it must not hold them.
-        batches = weakref.proxy(self)
+        batches: Any = weakref.proxy(self)
         return tf.data.Dataset.from_generator(
             lambda: (batches[index] for index in range(batches.total)), output_signature=signature
         ).prefetch(2)
