@@ -26,10 +26,11 @@ def groups(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
     found: dict[str, dict[int, RunResult]] = {}
     for own, result in zip(settings, results, strict=True):
         members = found.setdefault(own["method"] + _apart(own, differing[_kind(own)]), {})
-        member = members.setdefault(result.summary["seed"], result)
-        if member is not result:
-            both = f"{member.directory} and {result.directory}"
+        seed = result.summary["seed"]
+        if seed in members:
+            both = f"{members[seed].directory} and {result.directory}"
             raise InputError(f"{both} are the same run of {own['method']!r}; give one of them")
+        members[seed] = result
     return {name: list(members.values()) for name, members in found.items()}
 
 
