@@ -166,7 +166,8 @@ def ours(options: argparse.Namespace, variant: str) -> None:
                 losses = np.diff(np.arange(len(self.means) + 1) * [0, *self.means])
                 self.end(losses=losses[:COMPARED].tolist())
 
-    model.fit(Chosen().for_keras(), steps_per_epoch=len(order), epochs=1, shuffle=False, verbose=0, callbacks=[Turns()])
+    chosen = Chosen()
+    model.fit(chosen.for_keras(), steps_per_epoch=len(order), epochs=1, shuffle=False, verbose=0, callbacks=[Turns()])
 
 
 def peer(options: argparse.Namespace) -> None:

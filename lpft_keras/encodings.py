@@ -121,5 +121,5 @@ def _read(path: Path) -> Tokens | None:
 
 
 def _mapped(path: Path, arrays: Mapping[str, np.ndarray]) -> Tokens:
-    ids = np.load(path.with_suffix(".npy"), mmap_mode="r")
+    ids = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
     return Tokens(ids, arrays["lengths"], arrays["truncated"], arrays.get("second"))

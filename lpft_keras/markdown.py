@@ -1,4 +1,4 @@
-"""Text of a user's in Markdown, shown as it is."""
+"""Text of a user's in Markdown and in one line, shown as it is."""
 
 import html
 import re

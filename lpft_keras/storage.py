@@ -129,13 +129,20 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV file atomically; NaN becomes an empty cell."""
+    """Write a CSV file atomically, its cells those of `csv_cell`."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: "" if value != value else value for name, value in row.items()})
+        writer.writerow({name: csv_cell(value) for name, value in row.items()})
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value for CSV: NaN is empty, and text that a spreadsheet would run as a formula has an apostrophe."""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+    return "" if value != value else value
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -176,7 +183,9 @@ def write_rows(path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...], 
 
 def slug(name: str) -> str:
     """Return a name that is one file or folder, whatever the handle or path it came from."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "unnamed"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "unnamed"
+    # File systems end at 255, and some names get an ending.
+    return plain if len(plain) <= 200 else f"{plain[:180]}-{fingerprint([name])[:12]}"
 
 
 def fingerprint(parts: Iterable[object]) -> str:

@@ -16,6 +16,7 @@ from lpft_keras.cli.sharing import add_export
 from lpft_keras.cli.sweeping import add_sweep, add_tune
 from lpft_keras.cli.viewing import add_kernel_view
 from lpft_keras.errors import InputError
+from lpft_keras.markdown import one_line
 
 _COMMANDS = (
     add_run,
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show_log()
         return parsed.call(parsed)
     except InputError as error:
-        print(f"lpft-keras: {error}", file=sys.stderr)
+        print(f"lpft-keras: {one_line(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read our output has had enough; nothing more can be said there, also not at the end.
@@ -75,11 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Plain(logging.Formatter):
+    """Leaves nothing in a line that would command a terminal; a traceback keeps its lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text."""
+        return "\n".join(map(one_line, super().format(record).split("\n")))
+
+
 def _show_log() -> None:
     """Show our own log on standard error, and no notes of TensorFlow's."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("lpft-keras: %(message)s"))
+    handler.setFormatter(_Plain("lpft-keras: %(message)s"))
     logger = logging.getLogger("lpft_keras")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)

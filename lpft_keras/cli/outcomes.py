@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lpft_keras.markdown import one_line
+
 if TYPE_CHECKING:
     from lpft_keras.results import RunResult
     from lpft_keras.workers import Failure
@@ -42,7 +44,7 @@ class Outcomes:
         several = len(self.results) + len(self.failures) > 1
         for failure in self.failures:
             place = f"{failure.directory}: " if several else ""
-            print(f"lpft-keras: {place}{failure.error}", file=sys.stderr)
+            print(one_line(f"lpft-keras: {place}{failure.error}"), file=sys.stderr)
         if not self.failures:
             return 0
         return 2 if all(failure.by_input for failure in self.failures) else 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lpft_keras.cli.reading import found_runs
+from lpft_keras.markdown import one_line
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def _report(parsed: argparse.Namespace) -> int:
     with _silent("lpft_keras.calibration.temperature"):  # the page says which have no temperature, once
         page = write_page(runs, parsed.output)
     for record in page.records:
-        print(as_json(record) if parsed.json else " ".join(record["summary"]))
+        print(as_json(record) if parsed.json else one_line(" ".join(record["summary"])))
     log.info("wrote %s", page.path)
     return 0
 

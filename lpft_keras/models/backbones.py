@@ -17,7 +17,7 @@ from lpft_keras.backbone_names import RANDOM, is_known_backbone
 from lpft_keras.errors import InputError, first_line
 from lpft_keras.models import download, huggingface, presets, random_weights
 from lpft_keras.models.masked_lm import MaskedLM, random_head, read_head
-from lpft_keras.models.tokenization import load_tokenizer
+from lpft_keras.models.tokenization import free_with_tokenizer, load_tokenizer
 from lpft_keras.storage import file_sha256
 
 POCKET = Path(__file__).parent / "pocket"
@@ -100,6 +100,7 @@ def load_backbone(name: str, *, dropout: float | None = None, dtype: str | None 
         pooled.trainable = False
     if not backbone.preprocessor.built or backbone.preprocessor.packer is None:
         backbone.preprocessor.build(None)
+    free_with_tokenizer(backbone.preprocessor.tokenizer)
     return replace(backbone, name=name)
 
 

@@ -129,7 +129,8 @@ def weight_files(directory: Path) -> list[Path]:
         shards = json.loads((directory / INDEX_FILE).read_text("utf-8"))["weight_map"].values()
     except (OSError, ValueError, KeyError):
         return []
-    return [directory / shard for shard in sorted(set(shards)) if (directory / shard).is_file()]
+    # By their names alone: an index from elsewhere leads to no file outside of its folder.
+    return [path for path in (directory / Path(shard).name for shard in sorted(set(shards))) if path.is_file()]
 
 
 def build(directory: Path, config: dict[str, Any], dropout: float | None, dtype: str | None) -> keras.Model:

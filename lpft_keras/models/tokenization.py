@@ -83,6 +83,25 @@ def cutter(tokenizer: keras_hub.tokenizers.Tokenizer) -> Callable[[Sequence[str]
     return cut
 
 
+def free_with_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer) -> None:
+    """Put tables that TensorFlow frees with the tokenizer in the place of KerasHub's, which it would keep for good.
+
+    Args:
+        tokenizer: A KerasHub tokenizer with its vocabulary set; one without tables stays as it is.
+    """
+    import tensorflow as tf
+
+    for name, table in list(vars(tokenizer).items()):
+        if isinstance(table, tf.lookup.StaticHashTable):
+            keys, values = tf.raw_ops.LookupTableExportV2(
+                table_handle=table.resource_handle, Tkeys=table.key_dtype, Tvalues=table.value_dtype
+            )
+            initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
+            twin = tf.lookup.StaticHashTable(initializer, table.default_value, experimental_is_anonymous=True)
+            setattr(tokenizer, name, twin)
+            tf.raw_ops.DestroyResourceOp(resource=table.resource_handle)
+
+
 def load_tokenizer(directory: Path, model_type: str) -> keras_hub.tokenizers.Tokenizer:
     """Return the KerasHub tokenizer for a directory in Hugging Face layout, with that directory's settings.
 

@@ -22,15 +22,16 @@ def groups(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
         InputError: Two runs have the same settings and seed: counted as two they would make the spread too small.
     """
     settings = [{name: value for name, value in run.config["settings"].items() if name != "seed"} for run in results]
-    found: dict[str, list[RunResult]] = {}
+    differing = _differing(settings)
+    found: dict[str, dict[int, RunResult]] = {}
     for own, result in zip(settings, results, strict=True):
-        members = found.setdefault(own["method"] + _apart(own, settings), [])
-        for member in members:
-            if member.summary["seed"] == result.summary["seed"]:
-                both = f"{member.directory} and {result.directory}"
-                raise InputError(f"{both} are the same run of {own['method']!r}; give one of them")
-        members.append(result)
-    return found
+        members = found.setdefault(own["method"] + _apart(own, differing[_kind(own)]), {})
+        seed = result.summary["seed"]
+        if seed in members:
+            both = f"{members[seed].directory} and {result.directory}"
+            raise InputError(f"{both} are the same run of {own['method']!r}; give one of them")
+        members[seed] = result
+    return {name: list(members.values()) for name, members in found.items()}
 
 
 def groups_by_task(results: Sequence[RunResult]) -> dict[tuple[str, str], dict[str, list[RunResult]]]:
@@ -65,11 +66,24 @@ def _place(name: str, order: Sequence[str]) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _apart(own: dict[str, Any], kinds: Sequence[dict[str, Any]]) -> str:
+def _kind(own: dict[str, Any]) -> tuple[Any, Any]:
+    return own.get("method"), own.get("optimizer")
+
+
+def _differing(settings: Sequence[dict[str, Any]]) -> dict[tuple[Any, Any], set[str]]:
+    """Return by method and optimiser the names of settings that are not the same in all runs of them."""
+    first: dict[tuple[Any, Any], dict[str, Any]] = {}
+    found: dict[tuple[Any, Any], set[str]] = {}
+    for own in settings:
+        known = first.setdefault(_kind(own), own)
+        unlike = {name for name in {**known, **own} if known.get(name) != own.get(name)}
+        found.setdefault(_kind(own), set()).update(unlike)
+    return found
+
+
+def _apart(own: dict[str, Any], differing: set[str]) -> str:
     """Return in words head's scale and optimiser, and what sets settings apart from others of method and optimiser."""
-    alike = [kind for kind in kinds if all(kind.get(name) == own.get(name) for name in ("method", "optimizer"))]
-    differing = [name for name in own if any(kind.get(name) != own[name] for kind in alike)]
-    words = [f"{name}={_shown(own[name])}" for name in differing if name != "head_scale"]
+    words = [f"{name}={_shown(own[name])}" for name in own if name in differing and name != "head_scale"]
     return " ".join([variant_in_words(own), *words]).rstrip()
 
 

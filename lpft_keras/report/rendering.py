@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lpft_keras.markdown import escaped_markdown, one_line
+from lpft_keras.storage import csv_cell
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,8 @@ def as_csv(tables: Sequence[ResultTable]) -> str:
     writer = csv.DictWriter(text, records[0], lineterminator="\n")
     writer.writeheader()
     for record in records:
-        writer.writerow({name: _csv_field(value) for name, value in record.items()})
+        writer.writerow({name: csv_cell(value) for name, value in record.items()})
     return text.getvalue()
-
-
-def _csv_field(value: Any) -> Any:
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
-    return "" if value != value else value
 
 
 def as_markdown(tables: Sequence[ResultTable]) -> str:

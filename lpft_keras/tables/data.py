@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from lpft_keras.tables.terminal import new_table, show
+from lpft_keras.tables.terminal import escape, new_table, show
 
 if TYPE_CHECKING:
     from lpft_keras.overview import Overview

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
 from lpft_keras.tables.runs import print_result_tables
-from lpft_keras.tables.terminal import new_table, show
+from lpft_keras.tables.terminal import escape, new_table, show
 
 if TYPE_CHECKING:
     from lpft_keras.exhibits import Exhibit

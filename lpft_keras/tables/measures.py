@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
-from lpft_keras.tables.terminal import new_table, show, spread
+from lpft_keras.tables.terminal import escape, new_table, show, spread
 
 if TYPE_CHECKING:
     from lpft_keras.kernel_results import KernelResult
@@ -41,7 +40,7 @@ def print_kernels(results: Sequence["KernelResult"]) -> None:
                 f"{100 * kernel[key]['train']:.1f}/{100 * kernel[key]['test']:.1f}"
                 for key in ("logit_accuracy", "accuracy")
             )
-            own = (summary["method"], str(summary["seed"])) if name == "pretrain" else ("", "")
+            own = (escape(summary["method"]), str(summary["seed"])) if name == "pretrain" else ("", "")
             ratio = f"{summary['ft_ratio']:.4f}" if name == "finetune" else ""
             norm = f"{kernel['frobenius_norm']:.3g}"
             table.add_row(
@@ -165,7 +164,7 @@ def print_head_norm(points: Sequence["HeadNormPoint"], title: str, figure: Path)
         last = number + 1 == len(points) or points[number + 1].method != point.method
         error = "" if np.isnan(point.standard_error) else f" ± {point.standard_error:.2g}"
         table.add_row(
-            point.method,
+            escape(point.method),
             f"{point.scale:g}",
             f"{point.start_head_norm:.3g}",
             f"{point.feature_change:.3g}{error}",

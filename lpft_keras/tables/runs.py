@@ -6,10 +6,9 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from lpft_keras.tables.terminal import new_table, show
+from lpft_keras.tables.terminal import escape, new_table, show
 
 if TYPE_CHECKING:
     from lpft_keras.report import ResultTable
@@ -45,7 +44,7 @@ def print_results(results: Sequence["RunResult"]) -> None:
         for number, (split, metrics) in enumerate(result.metrics.items()):
             last = number == len(result.metrics) - 1
             name = summary["method"] + variant_in_words(result.config["settings"])
-            own = (name, str(summary["seed"])) if number == 0 else ("", "")
+            own = (escape(name), str(summary["seed"])) if number == 0 else ("", "")
             rest = (f"{summary['temperature']:.2f}", f"{summary['seconds']:.0f} s") if number == 0 else ("", "")
             values = [f"{metrics[name]:.3f}" for name in columns]
             if prompted:
@@ -96,6 +95,6 @@ def print_choices(choices: Mapping[str, Sequence["Choice"]], task: str) -> None:
             loss = "" if np.isnan(choice.nll) else f"{choice.nll:.3f}"
             numbers = (f"{choice.learning_rate:g}", str(choice.batch_size), score, loss)
             counts = (str(choice.trials), str(choice.failed or ""), "x" if choice.chosen else "")
-            table.add_row(method, *numbers, *counts, end_section=choice is points[-1])
+            table.add_row(escape(method), *numbers, *counts, end_section=choice is points[-1])
     if choices:
         show(table)

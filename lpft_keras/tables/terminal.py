@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich import box
+from rich import box, markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from lpft_keras.markdown import one_line
 
 
 def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
@@ -17,6 +18,11 @@ def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
         return mean
     deviation = np.std(values, ddof=1)
     return f"{mean}±{deviation:.2g}" if "e" in mean else f"{mean}±{deviation:.{len(mean.partition('.')[2])}f}"
+
+
+def escape(text: str) -> str:
+    """Return text of a user's that a terminal shows as it is: no markup of rich's, no codes that command it."""
+    return markup.escape(one_line(text))
 
 
 def new_table(title: str, caption: str) -> Table:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
-from lpft_keras.tables.terminal import new_table, show
+from lpft_keras.tables.terminal import escape, new_table, show
 
 if TYPE_CHECKING:
     from lpft_keras.kernel_views.words import Sheet

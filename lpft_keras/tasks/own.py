@@ -76,8 +76,8 @@ def own_task(
         raise InputError(f"{name!r} is a task of the catalogue; give yours another name (name, --name)")
     if slug(name) != name or name in _FOLDERS:
         raise InputError(
-            f"a task's name is also that of its folder: letters, digits and -._ only, and not {' or '.join(_FOLDERS)}; "
-            f"found {name!r}"
+            "a task's name is also that of its folder: 200 letters, digits and -._ at most, and not "
+            f"{' or '.join(_FOLDERS)}; found {name!r}"
         )
     segments = tuple(f"{{{column}}}" for column in _several(text)) if template is None else tuple(_several(template))
     _check_template(segments)

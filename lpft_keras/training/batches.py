@@ -5,7 +5,9 @@ length and cut into equal micro-batches, each padded only to its own longest row
 model side by side, and their rows meet again before the loss. Padding is masked, so it changes nothing but the time.
 """
 
+import weakref
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -85,15 +87,17 @@ class Batches(keras.utils.PyDataset):
         return
 
     def for_keras(self):
-        """Return what `fit` and `predict` take on the present backend."""
+        """Return what `fit` and `predict` take on the present backend, for as long as these batches are held."""
         if keras.backend.backend() != "tensorflow":
             return self
         import tensorflow as tf
 
         # Keras would read the shapes off the first two batches and take lengths that are equal there for fixed ones.
         signature = keras.tree.map_structure(lambda array: tf.TensorSpec((None,) * array.ndim, array.dtype), self[0])
+        # TensorFlow keeps every generator function for good; so that the rows go, it must not hold them.
+        batches: Any = weakref.proxy(self)
         return tf.data.Dataset.from_generator(
-            lambda: (self[index] for index in range(self.total)), output_signature=signature
+            lambda: (batches[index] for index in range(batches.total)), output_signature=signature
         ).prefetch(2)
 
 

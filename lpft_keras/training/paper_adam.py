@@ -17,6 +17,15 @@ class SummedSlices(keras.optimizers.Optimizer):
         """Update all variables."""
         return super().apply([_summed(gradient) for gradient in grads], trainable_variables)
 
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # Keras' own goes through `tf.custom_gradient` even for one replica, whose gradient function TensorFlow keeps
+        # for good, and with it the training graph of every `fit`.
+        import tensorflow as tf
+
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return grads_and_vars
+        return super()._all_reduce_sum_gradients(grads_and_vars)
+
 
 def _summed(gradient: Any) -> Any:
     if keras.backend.backend() != "tensorflow":
