@@ -111,7 +111,7 @@ def perform_request(request: Request, data: TaskData | None = None) -> "RunResul
     with _ALONE, joblib.parallel_config("sequential"):
         try:
             _prepare_process(request)
-            with silent_start() if request.backend else nullcontext():
+            with silent_start(says=False) if request.backend else nullcontext():
                 from lpft_keras.experiment import perform
             from lpft_keras.settings import RunSettings
             from lpft_keras.tasks import load_task
