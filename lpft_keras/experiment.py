@@ -26,7 +26,7 @@ from lpft_keras.results import RunResult, environment, write_history
 from lpft_keras.rows import row_counts, surest_errors
 from lpft_keras.run_directory import claim, run_config
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import claimed, fingerprint, write_arrays, write_json
+from lpft_keras.storage import claimed, fingerprint, write_arrays, write_json, write_last
 from lpft_keras.tasks import Task, TaskData, few_shot, get_task, load_task
 from lpft_keras.training.callbacks import check_callbacks, check_tensorboard, tensorboard_callback
 from lpft_keras.training.linear_probe import usable_folds
@@ -284,7 +284,7 @@ def _run(
         "seconds": round(time.monotonic() - start, 3),
         "directory": str(directory),
     }
-    write_json(directory / "metrics.json", summary)
+    write_last(directory / "metrics.json", summary)
     shutil.rmtree(directory / "checkpoint", ignore_errors=True)
     return RunResult.load(directory)
 

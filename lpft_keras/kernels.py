@@ -23,12 +23,23 @@ from lpft_keras.results import environment
 from lpft_keras.run_directory import differences
 from lpft_keras.settings import OF_TRAINING, RunSettings, completed
 from lpft_keras.starting import drawn_rows, inputs_of, start_of
-from lpft_keras.storage import fingerprint, read_arrays, read_json, write_arrays, write_json
+from lpft_keras.storage import (
+    CHECKSUMS,
+    claimed,
+    disk_errors,
+    fingerprint,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_json,
+    write_last,
+)
 from lpft_keras.tasks import TASKS, Task, TaskData, few_shot, get_task, load_task
 from lpft_keras.training.forward import forward_function
 
 log = logging.getLogger(__name__)
 
+_DONE = "kernel.json"
 _PARTS = ("pretrain", "finetune", "total")
 
 
@@ -125,21 +136,40 @@ def run_ntk(
     directory = chosen.directory(output_dir) / "ntk"
     config = kernel_config(chosen, rows, data)
     known = None if overwrite else finished_kernel(directory, config)
-    if known is not None:
-        log.info("reused the kernel in %s", directory)
-        return known
-    # Pieces of a killed computation with other settings are left alone.
+    if known is None:
+        with claimed(directory / _DONE, str(directory)):
+            known = None if overwrite else finished_kernel(directory, config)  # another process may have made it
+            if known is None:
+                cache = Path(output_dir) / "cache"
+                return _computed(chosen, data, directory, config, cache, max_memory, overwrite, show_progress)
+    log.info("reused the kernel in %s", directory)
+    return known
+
+
+def _computed(
+    settings: RunSettings,
+    data: TaskData,
+    directory: Path,
+    config: dict[str, Any],
+    cache: Path,
+    max_memory: float,
+    overwrite: bool,
+    show_progress: bool | None,
+) -> KernelResult:
+    """Compute a kernel whose directory is ours. What it found is written, kernel.json last: it says "done"."""
     pieces = directory / f"pieces-{fingerprint([json.dumps(config, sort_keys=True)])[:12]}"
     if overwrite:
         shutil.rmtree(pieces, ignore_errors=True)
-    start = time.monotonic()
-    cache = Path(output_dir) / "cache"
+    with disk_errors(directory):
+        for name in (_DONE, CHECKSUMS):
+            (directory / name).unlink(missing_ok=True)
+    start, rows = time.monotonic(), config["rows"]
     with global_state_kept():
-        at = start_of(chosen, data, cache, show_progress)
+        at = start_of(settings, data, cache, show_progress)
         tokens, classifier = at.tokens, at.classifier
         # A task without test rows is tested on its validation rows.
         whole = {"train": tokens["train"], "test": tokens.get("test", tokens["validation"])}
-        indices = {name: drawn_rows(len(part), rows, seed) for name, part in whole.items()}
+        indices = {name: drawn_rows(len(part), rows, settings.seed) for name, part in whole.items()}
         some = {name: part.take(indices[name]) for name, part in whole.items()}
         inputs = {name: inputs_of(part) for name, part in some.items()}
         train, test = train_test_ntk(
@@ -154,10 +184,10 @@ def run_ntk(
         logits = {name: forward(part.tokens)[1] for name, part in some.items()}
     labels = {name: part.labels for name, part in some.items()}
     summary = {
-        "task": task.name,
-        "method": method,
-        "backbone": chosen.backbone,
-        "seed": seed,
+        "task": settings.task,
+        "method": settings.method,
+        "backbone": settings.backbone,
+        "seed": settings.seed,
         "rows": {name: len(part) for name, part in some.items()},
         **_read_off(train, test, logits["train"], labels),
         "seconds": round(time.monotonic() - start, 3),
@@ -170,8 +200,10 @@ def run_ntk(
     write_arrays(directory / "kernel.npz", arrays)
     _draw_figures(directory, train, labels["train"])
     write_json(directory / "environment.json", environment(config["data"], at.source))
-    write_json(directory / "kernel.json", {"config": config, "summary": summary})
-    shutil.rmtree(pieces, ignore_errors=True)
+    write_last(directory / _DONE, {"config": config, "summary": summary})
+    # Pieces of other settings, too: where a kernel is finished, nobody goes on with them.
+    for folder in directory.glob("pieces-*"):
+        shutil.rmtree(folder, ignore_errors=True)
     return KernelResult(directory, summary)
 
 
@@ -194,8 +226,8 @@ def finished_kernel(directory: Path, config: dict[str, Any]) -> KernelResult | N
     Raises:
         InputError: It is one of another configuration.
     """
-    known = read_json(directory / "kernel.json")
-    if known is None:
+    known = read_json(directory / _DONE)
+    if not isinstance(known, dict) or not {"config", "summary"} <= known.keys():
         return None
     there = completed(known["config"])
     if there != config:

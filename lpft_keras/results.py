@@ -12,7 +12,7 @@ import numpy as np
 
 from lpft_keras.errors import InputError
 from lpft_keras.settings import completed
-from lpft_keras.storage import read_arrays, read_json, write_csv
+from lpft_keras.storage import is_intact, read_arrays, read_json, write_csv
 
 if TYPE_CHECKING:
     import keras
@@ -58,9 +58,12 @@ class RunResult:
             The result.
 
         Raises:
-            InputError: The directory holds no finished run.
+            InputError: The directory holds no finished run, or its `metrics.json` is damaged.
         """
-        summary = read_json(Path(directory) / "metrics.json")
+        path = Path(directory) / "metrics.json"
+        summary = read_json(path)
+        if summary is None and path.is_file():
+            raise InputError(f"{path} is damaged; run it again with --overwrite")
         if not isinstance(summary, dict) or not {"metrics", "head_norm"} <= summary.keys():
             raise InputError(f"{directory} holds no finished run (no whole metrics.json of this version); run it again")
         return cls(Path(directory), summary)
@@ -118,7 +121,7 @@ class RunResult:
     def history(self) -> list[dict[str, Any]]:
         """One row an iteration of the linear probe, then one an epoch of fine-tuning (step 0 is the start)."""
         path = self.directory / "history.csv"
-        self._needed(path.is_file() or None, path.name)
+        self._needed(is_intact(path) or None, path.name)
         with open(path, newline="", encoding="utf-8") as file:
             return [
                 {

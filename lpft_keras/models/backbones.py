@@ -16,7 +16,7 @@ from lpft_keras.errors import InputError, first_line, unknown_name
 from lpft_keras.models import download, huggingface, presets, random_weights
 from lpft_keras.models.masked_lm import MaskedLM, random_head, read_head
 from lpft_keras.models.tokenization import load_tokenizer
-from lpft_keras.storage import file_sha256
+from lpft_keras.storage import check_intact, file_sha256
 
 OWN_NAMES = ("pocket", "minilm", "tiny")
 POCKET = Path(__file__).parent / "pocket"
@@ -167,6 +167,7 @@ def _minilm_loader() -> Loader:
 
 def _directory_loader(directory: Path, source: dict[str, str]) -> Loader:
     """Return what loads a directory, in whichever of the two layouts it is."""
+    check_intact(directory)
     config = _read_config(directory)
     source = {**source, "path": str(directory.resolve())}
     if "registered_name" in config:
