@@ -259,7 +259,7 @@ def small_disk(folder, size):
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)  # cached tokens may still be mapped
 
 
 def remounted(folder, options):
