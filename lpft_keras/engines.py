@@ -1,6 +1,5 @@
 """Many runs spread over processes: here, or on a cluster, through joblib, whose engine is the user's."""
 
-import contextlib
 import logging
 import os
 import shutil
@@ -9,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import joblib
@@ -69,12 +68,13 @@ def spread(
         workers = [gpus[number % len(gpus)] for number in range(workers)]
     if configured:
         yield from _elsewhere(requests, jobs, getattr(backend, "supports_return_generator", False))
-    elif workers in (None, 1):
+    elif workers is None or workers == 1:
         for request in requests:
             yield perform_request(request, loaded(request))
     else:
-        with tempfile.TemporaryDirectory() as claims:
-            yield from _processes(requests, workers, claims)  # type: ignore[arg-type]
+        # Where no device is claimed, a process that is killed leaves no folder behind.
+        with nullcontext("") if isinstance(workers, int) else tempfile.TemporaryDirectory() as claims:
+            yield from _processes(requests, workers, claims)
 
 
 def _elsewhere(requests: Sequence[Request], jobs: int | None, streaming: bool) -> Iterator["RunResult | Failure"]:
@@ -162,7 +162,7 @@ def engine(name: str | None) -> AbstractContextManager[None]:
         ...     lpft_keras.sweep(["cb", "rte"], ["lp", "lp-ft"])
     """
     if name is None:
-        return contextlib.nullcontext()
+        return nullcontext()
     scheme, _, address = name.partition("://")
     if scheme == "dask" and address:
         return _dask(address)

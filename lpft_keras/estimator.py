@@ -27,7 +27,7 @@ from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import HISTORY_COLUMNS, RunResult
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import read_json, write_json
+from lpft_keras.storage import disk_errors, read_json, write_last
 from lpft_keras.training.batches import Encoded
 from lpft_keras.training.callbacks import check_callbacks
 from lpft_keras.training.forward import forward_function
@@ -288,9 +288,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "model_")
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        save_weights(directory, self.method, self.model_, self._backbone)
-        write_json(
+        with disk_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        weights = save_weights(directory, self.method, self.model_, self._backbone)
+        write_last(
             directory / _FILE,
             {
                 # Words by the names of classes: JSON has no other keys.
@@ -299,6 +300,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
                 "history": self.history_,
                 "temperature": self.temperature_,
             },
+            [weights],
         )
 
     @classmethod

@@ -14,6 +14,8 @@ from lpft_keras.settings import RunSettings, completed
 from lpft_keras.storage import has_form, read_arrays, read_json
 from lpft_keras.tasks import TaskData
 
+KERNEL_DONE = "kernel.json"
+"""Written last: its directory holds a whole kernel."""
 _ARRAYS = ("pretrain", "finetune", "indices", "labels", "logits")  # of each split in kernel.npz
 
 
@@ -70,7 +72,7 @@ def finished_kernel(directory: Path, config: dict[str, Any]) -> KernelResult | N
     Raises:
         InputError: It is one of another configuration.
     """
-    known = read_json(directory / "kernel.json")
+    known = read_json(directory / KERNEL_DONE)
     if not has_form(known, {"config": {"settings": dict}, "summary": dict}):
         return None
     there = completed(known["config"])

@@ -14,7 +14,7 @@ from lpft_keras.arrays import whole_number
 from lpft_keras.environment import environment
 from lpft_keras.errors import InputError
 from lpft_keras.figures import save_figure
-from lpft_keras.kernel_results import KernelResult, finished_kernel, kernel_config
+from lpft_keras.kernel_results import KERNEL_DONE, KernelResult, finished_kernel, kernel_config
 from lpft_keras.methods import fine_tuning
 from lpft_keras.models.backbones import check_backbone
 from lpft_keras.ntk import NTK, KernelRegression, residuals, statistics, train_test_ntk
@@ -22,7 +22,16 @@ from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.settings import OF_TRAINING, RunSettings
 from lpft_keras.starting import drawn_rows, inputs_of, start_of
-from lpft_keras.storage import fingerprint, read_json, write_arrays, write_json
+from lpft_keras.storage import (
+    CHECKSUMS,
+    claimed,
+    disk_errors,
+    fingerprint,
+    read_json,
+    write_arrays,
+    write_json,
+    write_last,
+)
 from lpft_keras.tasks import TASKS, Task, TaskData, few_shot, get_task, load_task
 from lpft_keras.training.forward import forward_function
 
@@ -89,50 +98,52 @@ def run_ntk(
     directory = chosen.directory(output_dir) / "ntk"
     config = kernel_config(chosen, rows, data)
     known = None if overwrite else finished_kernel(directory, config)
-    if known is not None:
-        log.info("reused the kernel in %s", directory)
-        return known
-    # Pieces of a killed computation with other settings are left alone.
-    pieces = directory / f"pieces-{fingerprint([json.dumps(config, sort_keys=True)])[:12]}"
-    if overwrite:
-        shutil.rmtree(pieces, ignore_errors=True)
-    with global_state_kept():
-        result = _computed(
-            chosen, config, data, directory, pieces, Path(output_dir) / "cache", max_memory, show_progress
-        )
-    shutil.rmtree(pieces, ignore_errors=True)
-    return result
+    if known is None:
+        with claimed(directory / KERNEL_DONE, str(directory)):
+            known = None if overwrite else finished_kernel(directory, config)  # another process may have made it
+            if known is None:
+                cache = Path(output_dir) / "cache"
+                return _computed(chosen, data, directory, config, cache, max_memory, overwrite, show_progress)
+    log.info("reused the kernel in %s", directory)
+    return known
 
 
 def _computed(
     settings: RunSettings,
-    config: dict[str, Any],
     data: TaskData,
     directory: Path,
-    pieces: Path,
+    config: dict[str, Any],
     cache: Path,
     max_memory: float,
+    overwrite: bool,
     show_progress: bool | None,
 ) -> KernelResult:
-    """Compute the kernel, and write what is read off it; `kernel.json` comes last and says "done"."""
-    start = time.monotonic()
-    at = start_of(settings, data, cache, show_progress)
-    tokens, classifier = at.tokens, at.classifier
-    # A task without test rows is tested on its validation rows.
-    whole = {"train": tokens["train"], "test": tokens.get("test", tokens["validation"])}
-    indices = {name: drawn_rows(len(part), config["rows"], settings.seed) for name, part in whole.items()}
-    some = {name: part.take(indices[name]) for name, part in whole.items()}
-    inputs = {name: inputs_of(part) for name, part in some.items()}
-    train, test = train_test_ntk(
-        classifier,
-        inputs["train"],
-        inputs["test"],
-        max_memory=max_memory,
-        directory=pieces,
-        show_progress=show_progress,
-    )
-    forward = forward_function(classifier)
-    logits = {name: forward(part.tokens)[1] for name, part in some.items()}
+    """Compute a kernel whose directory is ours. What it found is written, kernel.json last: it says "done"."""
+    pieces = directory / f"pieces-{fingerprint([json.dumps(config, sort_keys=True)])[:12]}"
+    if overwrite:
+        shutil.rmtree(pieces, ignore_errors=True)
+    with disk_errors(directory):
+        for name in (KERNEL_DONE, CHECKSUMS):
+            (directory / name).unlink(missing_ok=True)
+    start, rows = time.monotonic(), config["rows"]
+    with global_state_kept():
+        at = start_of(settings, data, cache, show_progress)
+        tokens, classifier = at.tokens, at.classifier
+        # A task without test rows is tested on its validation rows.
+        whole = {"train": tokens["train"], "test": tokens.get("test", tokens["validation"])}
+        indices = {name: drawn_rows(len(part), rows, settings.seed) for name, part in whole.items()}
+        some = {name: part.take(indices[name]) for name, part in whole.items()}
+        inputs = {name: inputs_of(part) for name, part in some.items()}
+        train, test = train_test_ntk(
+            classifier,
+            inputs["train"],
+            inputs["test"],
+            max_memory=max_memory,
+            directory=pieces,
+            show_progress=show_progress,
+        )
+        forward = forward_function(classifier)
+        logits = {name: forward(part.tokens)[1] for name, part in some.items()}
     labels = {name: part.labels for name, part in some.items()}
     summary = {
         "task": settings.task,
@@ -151,7 +162,10 @@ def _computed(
     write_arrays(directory / "kernel.npz", arrays)
     _draw_figures(directory, train, labels["train"])
     write_json(directory / "environment.json", environment(config["data"], at.source))
-    write_json(directory / "kernel.json", {"config": config, "summary": summary})
+    write_last(directory / KERNEL_DONE, {"config": config, "summary": summary})
+    # Pieces of other settings, too: where a kernel is finished, nobody goes on with them.
+    for folder in directory.glob("pieces-*"):
+        shutil.rmtree(folder, ignore_errors=True)
     return KernelResult(directory, summary)
 
 

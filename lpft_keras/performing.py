@@ -26,7 +26,7 @@ from lpft_keras.results import RunResult, write_history
 from lpft_keras.rows import row_counts, surest_errors
 from lpft_keras.run_directory import claim, run_config
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import claimed, fingerprint, write_arrays, write_json
+from lpft_keras.storage import claimed, fingerprint, write_arrays, write_json, write_last
 from lpft_keras.tasks import Task, TaskData, few_shot
 from lpft_keras.training.batches import Encoded
 from lpft_keras.training.callbacks import tensorboard_callback
@@ -140,7 +140,7 @@ def _run(
         "seconds": round(time.monotonic() - start, 3),
         "directory": str(directory),
     }
-    write_json(directory / "metrics.json", summary)
+    write_last(directory / "metrics.json", summary)
     shutil.rmtree(directory / "checkpoint", ignore_errors=True)
     return RunResult.load(directory)
 

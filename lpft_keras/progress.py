@@ -1,9 +1,13 @@
 """Standard error: progress bars for a person at a terminal, silent under CI and `--json`; and no notes of others."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+_PYTHONS = signal.default_int_handler
 
 
 def shows_progress(show: bool | None = None) -> bool:
@@ -36,14 +40,32 @@ def progress_bar(label: str, total: int, show: bool | None = None) -> Iterator[C
 
 
 @contextmanager
-def silent_start() -> Iterator[None]:
-    """Keep TensorFlow's start-up notes, which no setting silences, off standard error. Exceptions pass."""
+def silent_start(says: bool = True) -> Iterator[None]:
+    """Keep TensorFlow's start-up notes, which no setting silences, off standard error. Exceptions pass.
+
+    Ctrl-C ends the process at once: packages that are being imported may swallow its exception.
+
+    Args:
+        says: Whether it says so.
+    """
     sys.stderr.flush()
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+
+    def leave(*_: object) -> None:
+        if says:
+            os.write(saved, b"lpft-keras: interrupted while it started; nothing was begun, call it again\n")
+        os._exit(130)
+
+    # Only where Ctrl-C is Python's own: not where an embedding program, or another thread, has its say.
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is _PYTHONS
+    if ours:
+        signal.signal(signal.SIGINT, leave)
     os.dup2(null, 2)
     try:
         yield
     finally:
+        if ours:
+            signal.signal(signal.SIGINT, _PYTHONS)
         os.dup2(saved, 2)
         os.close(saved)
         os.close(null)

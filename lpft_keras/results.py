@@ -10,7 +10,7 @@ import numpy as np
 
 from lpft_keras.errors import InputError
 from lpft_keras.settings import completed
-from lpft_keras.storage import has_form, read_arrays, read_json, write_csv
+from lpft_keras.storage import has_form, is_intact, read_arrays, read_json, write_csv
 
 if TYPE_CHECKING:
     import keras
@@ -92,9 +92,12 @@ class RunResult:
             The result.
 
         Raises:
-            InputError: The directory holds no finished run.
+            InputError: The directory holds no finished run, or its `metrics.json` is damaged.
         """
-        summary = read_json(Path(directory) / "metrics.json")
+        path = Path(directory) / "metrics.json"
+        summary = read_json(path)
+        if summary is None and path.is_file():
+            raise InputError(f"{path} is damaged; run it again with --overwrite")
         if not has_form(summary, _SUMMARY):
             raise InputError(f"{directory} holds no finished run (no whole metrics.json of this version); run it again")
         return cls(Path(directory), summary)
@@ -163,7 +166,7 @@ class RunResult:
     def history(self) -> list[dict[str, Any]]:
         """One row an iteration of the linear probe, then one an epoch of fine-tuning (step 0 is the start)."""
         path = self.directory / "history.csv"
-        self._needed(path.is_file() or None, path.name)
+        self._needed(is_intact(path) or None, path.name)
         try:
             with open(path, newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)

@@ -8,8 +8,10 @@ from typing import Any
 from lpft_keras.errors import InputError
 from lpft_keras.results import RunResult
 from lpft_keras.settings import RunSettings, completed
-from lpft_keras.storage import read_json, write_json
+from lpft_keras.storage import CHECKSUMS, disk_errors, read_json, write_json
 from lpft_keras.tasks import Task, TaskData
+
+_DONE = "metrics.json"
 
 
 def run_config(task: Task, settings: RunSettings, data: TaskData) -> dict[str, Any]:
@@ -40,7 +42,9 @@ def is_finished(directory: Path, config: dict[str, Any]) -> bool:
     """
     known = read_json(directory / "config.json")
     known = known if known is None else completed(known)
-    finished = (directory / "metrics.json").is_file()
+    finished = (directory / _DONE).is_file()
+    if known is None and finished:
+        raise InputError(f"{directory / 'config.json'} is missing or damaged; do the run anew (--overwrite)")
     begun = (directory / "checkpoint").is_dir()
     if known is not None and known != config and (finished or begun):
         raise InputError(
@@ -65,16 +69,29 @@ def claim(directory: Path, config: dict[str, Any], overwrite: bool) -> RunResult
         InputError: The directory holds a run of another configuration, finished or begun.
     """
     if overwrite and directory.is_dir():
-        for entry in directory.iterdir():
-            if entry.name in ("ntk", "kernel_view"):
-                continue  # what was measured of it has a configuration of its own
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        with disk_errors(directory):
+            _clear(directory)
     if is_finished(directory, config):
         return RunResult.load(directory)
-    for debris in [*directory.glob(".part.*"), *directory.glob(".*.part"), *directory.glob("checkpoint/.*.part")]:
-        debris.unlink(missing_ok=True)
+    begun_on = [read_json(directory / name) for name in ("config.json", "environment.json")]
+    with disk_errors(directory):
+        if None in begun_on:  # nobody knows of what a state there would be
+            shutil.rmtree(directory / "checkpoint", ignore_errors=True)
+        (directory / CHECKSUMS).unlink(missing_ok=True)
+        for debris in [*directory.glob(".part.*"), *directory.glob(".*.part"), *directory.glob("checkpoint/.*.part")]:
+            debris.unlink(missing_ok=True)
     write_json(directory / "config.json", config)
     return None
+
+
+def _clear(directory: Path) -> None:
+    """Remove a run. What says that it is done goes first, so that a kill leaves nothing that looks finished."""
+    (directory / _DONE).unlink(missing_ok=True)
+    (directory / CHECKSUMS).unlink(missing_ok=True)
+    for entry in directory.iterdir():
+        if entry.name in ("ntk", "kernel_view"):
+            continue  # what was measured of it has a configuration of its own
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """Files that are whole or absent: atomic writing, checked reading, content hashes. No pickles."""
 
 import csv
+import errno
+import glob
 import hashlib
 import io
 import json
@@ -9,48 +11,84 @@ import os
 import re
 import tempfile
 import tomllib
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from lpft_keras.errors import InputError
+from lpft_keras.errors import InputError, first_line
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
+
+CHECKSUMS = "checksums.txt"
+"""Lies in a directory that is done, and names the files of it."""
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file so that it is either whole or not there, whatever kills the process meanwhile.
+
+    What a process that was killed had half written of the same file is removed.
 
     Args:
         path: Where the file shall be. Its folder is made.
         write: Called with the open binary file.
 
     Raises:
-        InputError: The folder can't be written.
+        InputError: The folder can't be written, or the disk is full.
     """
-    try:
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise InputError(f"can't write {path}: {error.strerror}; choose another output directory") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~umask())
+        handle, temporary = _temporary(path)
         try:
-            os.replace(temporary, path)
-        except OSError as error:
-            raise InputError(f"can't write {path}: {error.strerror}; choose another name") from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(temporary, 0o666 & ~umask())
+                if fcntl is None:
+                    file.close()  # Windows renames no open file
+                os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise an `InputError` where the system refuses to write a file or folder, with what it says and the way out."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "make room there, or choose another output directory" if full else "choose another output directory"
+        why = error.strerror or first_line(error)
+        raise InputError(f"can't write {path}: {why}; {hint} (what is finished is kept)") from error
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    """Open a file that is to get another's name, locked until it is closed; those that nobody holds are removed."""
+    prefix, suffix = f".{path.name}.", ".part"
+    if fcntl is None:
+        return tempfile.mkstemp(suffix, prefix, path.parent)
+    for part in path.parent.glob(f"{glob.escape(prefix)}*{suffix}"):
+        with suppress(OSError), open(part, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+    while True:
+        handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(name):  # else another process took it for one that nobody holds
+            return handle, name
+        os.close(handle)
 
 
 def umask() -> int:
@@ -62,8 +100,12 @@ def umask() -> int:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically, keys in the order given; NaN becomes null."""
-    text = as_json(value, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    text = _json_text(value).encode()
+    write_atomically(path, lambda file: file.write(text))
+
+
+def _json_text(value: Any) -> str:
+    return as_json(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def as_json(value: Any, **options: Any) -> str:
@@ -84,6 +126,8 @@ def _finite(value: Any) -> Any:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file, or return None where it is missing or damaged."""
+    if not is_intact(path):
+        return None
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -116,6 +160,58 @@ def has_form(value: Any, form: Any) -> bool:
     needed = all(name in value for name in form if not name.endswith("?"))
     there = {name: part for name, part in form.items() if name.removesuffix("?") in value}
     return needed and all(has_form(value[name.removesuffix("?")], part) for name, part in there.items())
+
+
+def write_last(path: Path, value: Any, files: Iterable[Path] | None = None) -> None:
+    """Write the JSON file that says that its directory is done, and before it the checksums of the files there.
+
+    They lie in `checksums.txt`, in the format of `sha256sum`, which also checks them.
+
+    Args:
+        path: The JSON file.
+        value: What it shall hold.
+        files: The other files, in the directory or below; None takes all that are in it.
+    """
+    text = _json_text(value).encode()
+    known = [other for other in path.parent.iterdir() if other.is_file()] if files is None else files
+    others = [other for other in known if other.name not in (path.name, CHECKSUMS) and not other.name.startswith(".")]
+    sums = {other.relative_to(path.parent).as_posix(): file_sha256(other) for other in sorted(others)}
+    sums[path.name] = hashlib.sha256(text).hexdigest()
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
+    own = f"# {hashlib.sha256(lines).hexdigest()}\n".encode()  # a comment for sha256sum
+    write_atomically(path.parent / CHECKSUMS, lambda file: file.write(own + lines))
+    write_atomically(path, lambda file: file.write(text))
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a file is what the checksums beside it say, where they name it; False where it is missing.
+
+    Raises:
+        InputError: The checksums themselves are damaged.
+    """
+    return path.is_file() and _checksums(path.parent).get(path.name) in (None, file_sha256(path))
+
+
+def check_intact(directory: Path) -> None:
+    """Raise an `InputError` where a file is not what the checksums in a directory say, but for whole Keras files."""
+    for name, digest in _checksums(directory).items():
+        path = directory / name
+        if path.suffix != ".keras" and not (path.is_file() and file_sha256(path) == digest):
+            raise InputError(
+                f"{path} is missing or damaged; bring it back, or remove {directory / CHECKSUMS} where you changed it"
+            )
+
+
+def _checksums(directory: Path) -> dict[str, str]:
+    """Return checksums by the names of files; none of a version that wrote none."""
+    path = directory / CHECKSUMS
+    try:
+        own, _, lines = path.read_bytes().partition(b"\n")
+    except OSError:
+        return {}
+    if own != f"# {hashlib.sha256(lines).hexdigest()}".encode():
+        raise InputError(f"{path} is damaged; do anew what lies beside it (--overwrite), or remove it to go without")
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines.decode().splitlines())}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -152,14 +248,27 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """Read an `.npz` file whole, or return None where it is missing or damaged (its checksums are checked)."""
+    if not is_intact(path):
+        return None
     try:
         archive = np.load(path, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             return None  # a lone array, not an archive
         with archive:
+            if len(archive.files) != _members(path):
+                return None  # the archive's directory is damaged, which zipfile would not notice
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    except Exception:  # whatever zipfile and NumPy raise of damaged headers
         return None
+
+
+def _members(path: Path) -> int:
+    """Return how many members a ZIP archive says at its end that it has."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 65557))  # the greatest size of the end record
+        tail = file.read()
+    place = tail.rfind(b"PK\x05\x06") + 10
+    return int.from_bytes(tail[place : place + 2], "little")
 
 
 def write_rows(path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -223,15 +332,13 @@ def claimed(path: Path, name: str | None = None) -> Iterator[None]:
         InputError: The folder can't be written.
     """
     lock = FileLock(path.parent / "locks" / f"{path.name}.lock")
-    try:
+    with disk_errors(Path(lock.lock_file)):
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             log.info("waiting for another process that makes %s", name or path.name)
             lock.acquire()
-    except OSError as error:
-        raise InputError(f"can't write {lock.lock_file}: {error.strerror}; choose another output directory") from error
     try:
         yield
     finally:

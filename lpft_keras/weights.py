@@ -14,7 +14,7 @@ from lpft_keras.models.backbones import TextBackbone, load_backbone
 from lpft_keras.models.classifier import build_classifier, freeze_transform, get_head, scale_head, set_head
 from lpft_keras.models.lora import lora_settings, merge_lora
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import read_arrays, read_json, write_arrays
+from lpft_keras.storage import disk_errors, is_intact, read_arrays, read_json, write_arrays
 
 _HEAD, _ADAPTER, _FULL = "head.npz", "adapter.safetensors", "model.weights.h5"
 
@@ -24,7 +24,7 @@ def _file(method: str) -> str:
     return _HEAD if stage is None else _ADAPTER if stage.lora else _FULL
 
 
-def save_weights(directory: Path, method: str, classifier: keras.Model, backbone: TextBackbone) -> None:
+def save_weights(directory: Path, method: str, classifier: keras.Model, backbone: TextBackbone) -> Path:
     """Write what a method trained.
 
     Args:
@@ -32,18 +32,26 @@ def save_weights(directory: Path, method: str, classifier: keras.Model, backbone
         method: Name of the method.
         classifier: The trained classifier.
         backbone: The backbone inside it.
+
+    Returns:
+        The file.
     """
     name = _file(method)
     if name == _FULL:
         # Keras writes by name only, so the file comes into place by a rename.
         part = directory / f".part.{_FULL}"
-        classifier.save_weights(part, overwrite=True)
-        part.replace(directory / _FULL)
+        try:
+            with disk_errors(directory / _FULL):
+                classifier.save_weights(part, overwrite=True)
+                part.replace(directory / _FULL)
+        finally:
+            part.unlink(missing_ok=True)
     elif name == _ADAPTER:
         save_adapter(directory / _ADAPTER, backbone.model, classifier.get_layer("head"))
     else:
         kernel, bias = get_head(classifier)
         write_arrays(directory / _HEAD, {"kernel": kernel, "bias": bias})
+    return directory / name
 
 
 def load_weights(
@@ -73,6 +81,8 @@ def load_weights(
     path = directory / _file(settings.method)
     if not path.is_file():
         raise InputError(f"{path} is missing; train again")
+    if not is_intact(path):
+        raise InputError(f"{path} is damaged; train again (--overwrite)")
     if path.name == _FULL:
         try:
             classifier.load_weights(path)
@@ -93,7 +103,13 @@ def load_weights(
 
 def check_same_weights(directory: Path, backbone: TextBackbone) -> None:
     """Raise an `InputError` where a run directory was begun on other weights than a backbone has now."""
-    known = (read_json(directory / "environment.json") or {}).get("backbone", {})
+    path = directory / "environment.json"
+    about = read_json(path)
+    if about is None and path.is_file():
+        raise InputError(
+            f"{path} is damaged, so nobody knows on which weights this was trained; train again (--overwrite)"
+        )
+    known = (about or {}).get("backbone", {})
     for name in ("sha256", "revision"):
         if known and known.get(name) != backbone.source.get(name):
             raise InputError(

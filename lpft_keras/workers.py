@@ -111,7 +111,7 @@ def perform_request(request: Request, data: TaskData | None = None) -> "RunResul
     with _ALONE, joblib.parallel_config("sequential"):
         try:
             _prepare_process(request)
-            with silent_start():
+            with silent_start(says=not request.backend):
                 from lpft_keras.performing import perform
             from lpft_keras.settings import RunSettings
             from lpft_keras.tasks import load_task

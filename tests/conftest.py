@@ -109,7 +109,7 @@ def viewed(tmp_path_factory):
         log.removeHandler(handler)
         log.setLevel(level)
     files = stamps(output)
-    parts = {path.stem: json.loads(path.read_text()) for path in output.rglob("parts-*/*.json")}
+    parts = {path.stem: json.loads(path.read_text())["measured"] for path in output.rglob("parts-*/*.json")}
     return output, files, parts, kernel_view("demo", output_dir=output, **VIEWED)
 
 

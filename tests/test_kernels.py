@@ -60,7 +60,8 @@ def test_the_summary_is_read_off_the_arrays(results):
     accuracies = summary["kernels"]["total"]
     assert accuracies["accuracy"]["test"] == regression.accuracy(kernels["test"].total, rows["test"]["labels"])
     names = {path.name for path in result.directory.iterdir()}
-    assert names == {"kernel.json", "kernel.npz", "environment.json", "singular_values.png", "trace_norms.png"}
+    figures = {"singular_values.png", "trace_norms.png"}
+    assert names == {"kernel.json", "kernel.npz", "environment.json", "checksums.txt", "locks", *figures}
 
 
 def test_rows_of_the_kernel_are_those_of_the_run(results, tmp_path):
@@ -113,7 +114,7 @@ def test_a_killed_kernel_goes_on_and_other_settings_start_anew(results, tmp_path
     other = lpft_keras.run_ntk("demo", "lora", output_dir=tmp_path, lora_alpha=16, **SMALL)
     own, four = (result.kernels["train"].finetune for result in (results["lora"], other))
     np.testing.assert_allclose(four, 4 * own, rtol=1e-4, atol=1e-6 * np.abs(four).max())
-    assert list(tmp_path.rglob("tile-*.npz"))  # the first one's, still there
+    assert not list(tmp_path.rglob("pieces-*"))  # nobody goes on with the first one's where another is finished
     again = lpft_keras.run_ntk("demo", "lora", output_dir=tmp_path, overwrite=True, **SMALL)
     np.testing.assert_allclose(again.kernels["train"].finetune, own, rtol=0, atol=1e-6 * np.abs(own).max())
 

@@ -34,6 +34,17 @@ _COMMANDS = (
     add_tasks,
 )
 
+_AGAIN = "the same command (without --overwrite)"
+_AFTER_INTERRUPTION = {
+    "run": f"{_AGAIN} goes on from the last finished epoch",
+    **dict.fromkeys(
+        ("sweep", "tune", "head-norm"), f"{_AGAIN} keeps finished runs and goes on from the last finished epoch"
+    ),
+    "ntk": f"{_AGAIN} goes on from the last finished piece of the kernel",
+    "kernel-view": f"{_AGAIN} keeps what was trained and measured, and goes on",
+    "reproduce": f"{_AGAIN} keeps finished runs and kernels, and goes on",
+}
+
 
 def _parser() -> Parser:
     parser = Parser(prog="lpft-keras", description="LP-FT: fine-tune pre-trained classifiers that stay robust.")
@@ -54,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 2 the input was wrong (one line says what and how to mend it), 1 anything
         else, 130 interrupted.
     """
+    parsed = None
     try:
         parsed = _parser().parse_args(arguments)
         if parsed.command is None:
@@ -69,10 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print(
-            "lpft-keras: interrupted; the same command (without --overwrite) goes on from the last finished epoch",
-            file=sys.stderr,
-        )
+        how = _AFTER_INTERRUPTION.get(getattr(parsed, "command", ""), "no file is half written; call it again")
+        print(f"lpft-keras: interrupted; {how}", file=sys.stderr)
         return 130
 
 
@@ -82,6 +92,19 @@ class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the text."""
         return "\n".join(map(one_line, super().format(record).split("\n")))
+
+
+def entry() -> None:
+    """Run the command line as a process of its own, which an interruption ends at once.
+
+    Python's own end of a process takes seconds where TensorFlow, JAX and PyTorch are imported.
+    """
+    status = main()
+    if status == 130:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _show_log() -> None:

@@ -119,7 +119,7 @@ def kernel_view(
     runs = {
         name: perform(task, own, data, places[name], cache, show_progress=show_progress) for name, own in every.items()
     }
-    return view.taken(runs)
+    return view.taken(runs, overwrite)
 
 
 def kernel_view_of(
@@ -170,7 +170,7 @@ def kernel_view_of(
     own = directory / "kernel_view"
     every, places = {settings.optimizer: settings}, {settings.optimizer: directory}
     view = View(every, places, data, own, None, rows, max_memory, show_progress)
-    return view.known(overwrite) or view.taken({settings.optimizer: result})
+    return view.known(overwrite) or view.taken({settings.optimizer: result}, overwrite)
 
 
 def _check(method: str) -> None:

@@ -30,13 +30,26 @@ from lpft_keras.results import RunResult
 from lpft_keras.run_directory import differences
 from lpft_keras.settings import RunSettings
 from lpft_keras.starting import Start, drawn_rows, inputs_of, start_of
-from lpft_keras.storage import fingerprint, read_json, write_arrays, write_atomically, write_json
+from lpft_keras.storage import (
+    CHECKSUMS,
+    as_json,
+    claimed,
+    disk_errors,
+    fingerprint,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_atomically,
+    write_json,
+    write_last,
+)
 from lpft_keras.tasks import TaskData, few_shot
 from lpft_keras.training.forward import forward_function
 from lpft_keras.training.linear_probe import linear_probe
 
 log = logging.getLogger(__name__)
 
+_DONE = "kernel_view.json"
 KINDS = tuple(kind for kind in EVERY_KIND if not kind.endswith("-flipped"))
 # Rows whose kernel, and whose gradients, are taken before and after fine-tuning, and those of the low-rank kernels.
 _SOME, _FEW, _FEWEST = 64, 16, 8
@@ -83,17 +96,14 @@ class View:
             "backend": keras.backend.backend(),
             "data": self._data.checksums(),
         }
-        # What a killed report had measured of other settings is left alone.
+        # What a killed report had measured of other settings is left alone until one is finished.
         self._parts = directory / f"parts-{fingerprint([json.dumps(self._config, sort_keys=True)])[:12]}"
         self._cache = cache or self._parts / "cache"
 
     def known(self, overwrite: bool) -> KernelView | None:
         """Return the finished view that the directory holds, None where there is none or it shall be taken anew."""
-        path = self._directory / "kernel_view.json"
-        if overwrite or self._outdated(path) or self._outdated(self._parts):
-            path.unlink(missing_ok=True)
-            shutil.rmtree(self._parts, ignore_errors=True)
-        found = read_json(path)
+        path = self._directory / _DONE
+        found = None if overwrite or self._outdated(path) or self._outdated(self._parts) else read_json(path)
         if found is None:
             return None
         if found["config"] != self._config:
@@ -110,8 +120,20 @@ class View:
         done = [run / "metrics.json" for run in self._runs.values()]
         return path.exists() and any(one.exists() and one.stat().st_mtime > path.stat().st_mtime for one in done)
 
-    def taken(self, runs: Mapping[str, RunResult]) -> KernelView:
-        """Take the view of runs that are done."""
+    def taken(self, runs: Mapping[str, RunResult], overwrite: bool) -> KernelView:
+        """Take the view of runs that are done. Of several processes that take it, one works and the others wait."""
+        path = self._directory / _DONE
+        with claimed(path, str(self._directory)):
+            if known := self.known(overwrite):
+                return known
+            with disk_errors(self._directory):
+                if overwrite or self._outdated(path) or self._outdated(self._parts):
+                    path.unlink(missing_ok=True)
+                    shutil.rmtree(self._parts, ignore_errors=True)
+                (self._directory / CHECKSUMS).unlink(missing_ok=True)
+            return self._taken(runs)
+
+    def _taken(self, runs: Mapping[str, RunResult]) -> KernelView:
         begun = time.monotonic()
         with global_state_kept():
             start = start_of(self._settings, self._data, self._cache, self._show)
@@ -120,17 +142,25 @@ class View:
         write_json(self._directory / "environment.json", environment(self._data.checksums(), start.source))
         text = as_markdown(report).encode()
         write_atomically(self._directory / "kernel_view.md", lambda file: file.write(text))
-        write_json(self._directory / "kernel_view.json", {"config": self._config, "report": report})
-        shutil.rmtree(self._parts, ignore_errors=True)
-        return KernelView(self._directory, read_json(self._directory / "kernel_view.json")["report"])
+        for kind in KINDS:
+            (self._parts / f"kernel-{kind}.npz").replace(self._directory / f"kernel-{kind}.npz")
+        write_last(self._directory / _DONE, {"config": self._config, "report": report})
+        # What was measured of other settings, too: where a view is finished, nobody goes on with it.
+        for folder in self._directory.glob("parts-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        return KernelView(self._directory, read_json(self._directory / _DONE)["report"])
 
-    def _kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return a part of the report, measured before or now."""
+    def _kept(self, name: str, make: Callable[[], dict[str, Any]], arrays: bool = False) -> dict[str, Any]:
+        """Return a part of the report, measured before or now; with `arrays`, some that were written lie beside it."""
         path = self._parts / f"{name}.json"
-        if read_json(path) is None:
+        known = read_json(path) or {}
+        lost = arrays and read_arrays(path.with_suffix(".npz")) is None
+        if lost or known.get("digest") != fingerprint([as_json(known.get("measured"))]):
             log.info("kernel view: %s", name.replace("-", " "))
-            write_json(path, make())
-        return read_json(path)
+            found = json.loads(as_json(make()))
+            write_json(path, {"measured": found, "digest": fingerprint([as_json(found)])})
+            return found
+        return known["measured"]
 
     def _splits(self, start: Start) -> tuple[dict[str, Rows], np.ndarray]:
         """Return the rows that are looked at, and which of the test rows they are."""
@@ -169,7 +199,8 @@ class View:
             "start": {"accuracy": splits["test"].accuracy, "head_norm": norm},
             "fine_tuning": tuned,
             "kernels": {
-                kind: self._kept(f"kernel-{kind}", partial(self._kernel, start, splits, kind)) for kind in KINDS
+                kind: self._kept(f"kernel-{kind}", partial(self._kernel, start, splits, kind), arrays=True)
+                for kind in KINDS
             },
             "linear": {},
             "fixed_features": {},
@@ -211,7 +242,7 @@ class View:
         flipped = None
         if f"{kind}-flipped" in EVERY_KIND:
             flipped = measures.kernels_of(splits, f"{kind}-flipped", compute)
-        write_arrays(self._directory / f"kernel-{kind}.npz", kernels)
+        write_arrays(self._parts / f"kernel-{kind}.npz", kernels)  # in place once the view is done
         found = measures.kernel_accuracy(kernels, flipped, splits, kind)
         if kind == "sgd":
             found |= measures.gradient_flow(kernels, splits)

@@ -18,7 +18,7 @@ from lpft_keras.errors import InputError, first_line
 from lpft_keras.models import download, huggingface, presets, random_weights
 from lpft_keras.models.masked_lm import MaskedLM, random_head, read_head
 from lpft_keras.models.tokenization import free_with_tokenizer, load_tokenizer
-from lpft_keras.storage import file_sha256
+from lpft_keras.storage import check_intact, file_sha256
 
 POCKET = Path(__file__).parent / "pocket"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -167,6 +167,7 @@ def _minilm_loader() -> Loader:
 
 def _directory_loader(directory: Path, source: dict[str, str]) -> Loader:
     """Return what loads a directory, in whichever of the two layouts it is."""
+    check_intact(directory)
     config = _read_config(directory)
     source = {**source, "path": str(directory.resolve())}
     if "registered_name" in config:

@@ -88,10 +88,15 @@ class Store:
                 f"{directory} holds pieces of another kernel ({differing} differ); take another directory or remove it"
             )
         if known is None:
+            for path in directory.glob("tile-*.npz"):
+                path.unlink(missing_ok=True)  # the file that said of what they are is damaged
             write_json(directory / "metadata.json", identity)
         free = shutil.disk_usage(directory).free
         if size > free:
-            raise InputError(f"the kernel's pieces need {size:,} bytes in {directory}, where {free:,} are free")
+            raise InputError(
+                f"the kernel's pieces need {size:,} bytes in {directory}, where {free:,} are free; make room there, or "
+                "choose another directory"
+            )
 
     def read(self, tile: int, piece: str) -> dict[str, np.ndarray] | None:
         """Return a finished piece of a tile, or None."""

@@ -164,9 +164,9 @@ def _incomplete(section: Section) -> Iterator[Caution]:
     if lacking:
         yield Caution(
             "incomplete",
-            f"{counted(len(lacking), 'run')} of {len(section.runs)} kept nothing of the rows (no rows.json: made by an "
-            "older version): truncation, leaks between splits and texts of errors are not known of them. The same run "
-            "with --overwrite makes it.",
+            f"{counted(len(lacking), 'run')} of {len(section.runs)} kept nothing of the rows (rows.json is missing, as "
+            "of older versions, or damaged): truncation, leaks between splits and texts of errors are not known of "
+            "them. The same run with --overwrite makes it.",
         )
     for name, part in (
         ("predictions.npz", "predictions"),
@@ -178,7 +178,7 @@ def _incomplete(section: Section) -> Iterator[Caution]:
             yield Caution(
                 "incomplete",
                 f"{name} is missing or damaged in {counted(len(without), 'run')} ({without[0].directory}); what is "
-                "read from it is left out.",
+                "read from it is left out. The same run with --overwrite makes it.",
             )
 
 

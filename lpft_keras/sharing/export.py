@@ -12,7 +12,7 @@ from lpft_keras.models.classifier import get_head, representation, trained_maske
 from lpft_keras.models.masked_lm import write_head
 from lpft_keras.models.presets import ABOUT, read_about, save_preset
 from lpft_keras.sharing.card import model_card, shown_backbone
-from lpft_keras.storage import umask, write_arrays, write_json
+from lpft_keras.storage import umask, write_arrays, write_last
 from lpft_keras.weights import load_run
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def write_preset(
         kernel, bias = get_head(classifier)
         write_arrays(part / "head.npz", {"kernel": kernel, "bias": bias})
         card = model_card(result, about, license, place or directory.name)
+        # Without the model card, which is anybody's to complete.
+        write_last(part / ABOUT, about, [path for path in part.rglob("*") if path.is_file()])
         (part / "README.md").write_text(card, "utf-8")
-        write_json(part / ABOUT, about)
         os.chmod(part, 0o777 & ~umask())
         _put_in_place(part, directory)
     finally:

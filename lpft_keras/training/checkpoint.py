@@ -59,7 +59,7 @@ class Checkpoint:
             The next epoch and the history so far; (0, []) where there is no whole state.
         """
         arrays = read_arrays(self._folder / _FILE) if self._folder is not None else None
-        if arrays is None:
+        if arrays is None or "state" not in arrays:
             return 0, []
         state = json.loads(str(arrays.pop("state")))
         best = read_arrays(self._best_path(state["best_epoch"]))

@@ -18,7 +18,7 @@ from lpft_keras.ntk.behaviour import weights_as
 from lpft_keras.representation import head_norm
 from lpft_keras.settings import RunSettings
 from lpft_keras.starting import inputs_of, start_of
-from lpft_keras.storage import read_arrays
+from lpft_keras.storage import CHECKSUMS, read_arrays
 from lpft_keras.tasks import few_shot, get_task, load_task
 from lpft_keras.tasks.grammar import demo_rows
 from tests.conftest import VIEWED
@@ -56,10 +56,15 @@ def test_an_interrupted_view_goes_on(viewed):
     for name, part in parts.items():
         kind, _, which = name.partition("-")
         assert view.report[{"kernel": "kernels"}.get(kind, kind)][which] == part
-    kept = [path for path in files if path.exists()]
-    assert {path.name for path in kept} >= {"metrics.json", "kernel-sgd.npz", "kernel-signgd.npz"}
     now = stamps(viewed[0])
+    kept = [path for path in files if path.exists()]
+    assert "metrics.json" in {path.name for path in kept}
     assert {path: now[path] for path in kept} == {path: files[path] for path in kept}
+    kernels = {
+        path.name: stamp for path, stamp in files.items() if path.name in ("kernel-sgd.npz", "kernel-signgd.npz")
+    }
+    assert len(kernels) == 2
+    assert {name: now[view.directory / name] for name in kernels} == kernels  # put in place, not computed again
     assert not list(view.directory.glob("parts-*"))
 
 
@@ -78,7 +83,7 @@ def test_a_finished_view_is_reused(viewed, caplog, monkeypatch):
 def test_what_is_written(view):
     names = {path.name for path in view.directory.iterdir()}
     kernels = {f"kernel-{kind}.npz" for kind in ("sgd", "signgd", "asymmetric-signgd")}
-    assert names == {"kernel_view.json", "kernel_view.md", "environment.json", *kernels}
+    assert names == {"kernel_view.json", "kernel_view.md", "environment.json", CHECKSUMS, "locks", *kernels}
     assert view.directory.relative_to(view.directory.parents[4]).as_posix() == (
         "demo/lp-ft/tiny/seed_13-shots_4/kernel_view"
     )
@@ -332,7 +337,7 @@ def test_a_killed_view_ends_with_the_same_report_and_one_taken_anew_too(view, tm
     process.wait()
     assert not list(tmp_path.rglob("kernel_view.json"))
     (part,) = tmp_path.rglob("parts-*/kernel-sgd.json")
-    stamp = (part.parents[1] / "kernel-sgd.npz").stat().st_mtime_ns
+    stamp = (part.parent / "kernel-sgd.npz").stat().st_mtime_ns
     other = kernel_view("demo", output_dir=tmp_path, **VIEWED)
     assert (other.directory / "kernel-sgd.npz").stat().st_mtime_ns == stamp
     anew = kernel_view("demo", output_dir=tmp_path, overwrite=True, **VIEWED)

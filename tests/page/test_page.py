@@ -13,7 +13,7 @@ from lpft_keras.page import render_page
 from lpft_keras.page.plots import Axis
 from lpft_keras.page.words import listed, prose, share, visible
 from lpft_keras.results import write_history
-from lpft_keras.storage import write_json
+from lpft_keras.storage import CHECKSUMS, write_json
 from tests.page.conftest import LABELS
 from tests.report.runs import answers, write_run
 
@@ -100,6 +100,7 @@ def test_runs_that_do_not_belong_together_are_named(hostile, tmp_path):
     result = hostile[2][2]
     copy = tmp_path / "other"
     shutil.copytree(result.directory, copy)
+    (copy / CHECKSUMS).unlink()  # else what is changed would be damaged
     config = result.config
     config["backend"], config["data"]["test"], config["settings"]["method"] = "other", "0" * 32, "lora"
     write_json(copy / "config.json", config)
