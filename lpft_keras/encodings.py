@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 import lpft_keras
+from lpft_keras.checksums import file_sha256
 from lpft_keras.models.backbones import TextBackbone
 from lpft_keras.models.encoding import encode_chunks
 from lpft_keras.models.packing import Frame, Tokens
 from lpft_keras.models.prompting import label_word_ids, prompt_frame
 from lpft_keras.progress import progress_bar
 from lpft_keras.prompts import Prompt
-from lpft_keras.storage import claimed, file_sha256, fingerprint, read_arrays, write_arrays, write_rows
+from lpft_keras.storage import claimed, fingerprint, read_arrays, write_arrays, write_rows
 from lpft_keras.tasks import Split, TaskData
 from lpft_keras.training.batches import Encoded
 

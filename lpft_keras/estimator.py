@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
 from lpft_keras.arrays import real_number
+from lpft_keras.atomic import disk_errors
 from lpft_keras.errors import InputError, first_line
 from lpft_keras.evaluation import accuracy, best_temperature
 from lpft_keras.methods import LinearProbe, get_method
@@ -27,7 +28,7 @@ from lpft_keras.pipeline import train_classifier
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.results import HISTORY_COLUMNS, RunResult
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import disk_errors, read_json, write_last
+from lpft_keras.storage import read_json, write_last
 from lpft_keras.training.batches import Encoded
 from lpft_keras.training.callbacks import check_callbacks
 from lpft_keras.training.forward import forward_function

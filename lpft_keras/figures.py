@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lpft_keras.atomic import write_atomically
 from lpft_keras.errors import InputError, unknown_name
-from lpft_keras.storage import write_atomically
 
 _FORMATS = ("png", "svg", "pdf")
 

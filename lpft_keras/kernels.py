@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from lpft_keras.arrays import whole_number
+from lpft_keras.atomic import disk_errors
+from lpft_keras.checksums import CHECKSUMS
 from lpft_keras.environment import environment
 from lpft_keras.errors import InputError
 from lpft_keras.figures import save_figure
@@ -22,16 +24,7 @@ from lpft_keras.ntk.plots import plot_singular_values, plot_trace_norms
 from lpft_keras.randomness import global_state_kept
 from lpft_keras.settings import OF_TRAINING, RunSettings
 from lpft_keras.starting import drawn_rows, inputs_of, start_of
-from lpft_keras.storage import (
-    CHECKSUMS,
-    claimed,
-    disk_errors,
-    fingerprint,
-    read_json,
-    write_arrays,
-    write_json,
-    write_last,
-)
+from lpft_keras.storage import claimed, fingerprint, read_json, write_arrays, write_json, write_last
 from lpft_keras.tasks import TASKS, Task, TaskData, few_shot, get_task, load_task
 from lpft_keras.training.forward import forward_function
 

@@ -6,8 +6,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 _PYTHONS = signal.default_int_handler
+own_process = ContextVar("own_process", default=False)
+"""Whether this process is the command line's, which Ctrl-C may end at once; else it is the user's."""
 
 
 def shows_progress(show: bool | None = None) -> bool:
@@ -43,10 +46,10 @@ def progress_bar(label: str, total: int, show: bool | None = None) -> Iterator[C
 def silent_start(says: bool = True) -> Iterator[None]:
     """Keep TensorFlow's start-up notes, which no setting silences, off standard error. Exceptions pass.
 
-    Ctrl-C ends the process at once: packages that are being imported may swallow its exception.
+    Ctrl-C ends a process of our own at once: packages that are being imported may swallow its exception.
 
     Args:
-        says: Whether it says so.
+        says: Whether that is said. A process that a sweep started, which says nothing, is always our own.
     """
     sys.stderr.flush()
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -57,7 +60,8 @@ def silent_start(says: bool = True) -> Iterator[None]:
         os._exit(130)
 
     # Only where Ctrl-C is Python's own: not where an embedding program, or another thread, has its say.
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is _PYTHONS
+    ours = (own_process.get() or not says) and threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGINT) is _PYTHONS
     if ours:
         signal.signal(signal.SIGINT, leave)
     os.dup2(null, 2)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lpft_keras.checksums import is_intact
 from lpft_keras.errors import InputError
 from lpft_keras.settings import completed
-from lpft_keras.storage import has_form, is_intact, read_arrays, read_json, write_csv
+from lpft_keras.storage import has_form, read_arrays, read_json, write_csv
 
 if TYPE_CHECKING:
     import keras

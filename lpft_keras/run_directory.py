@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lpft_keras.atomic import disk_errors
+from lpft_keras.checksums import CHECKSUMS
 from lpft_keras.errors import InputError
 from lpft_keras.results import RunResult
 from lpft_keras.settings import RunSettings, completed
-from lpft_keras.storage import CHECKSUMS, disk_errors, read_json, write_json
+from lpft_keras.storage import read_json, write_json
 from lpft_keras.tasks import Task, TaskData
 
 _DONE = "metrics.json"

@@ -1,101 +1,25 @@
-"""Files that are whole or absent: atomic writing, checked reading, content hashes. No pickles."""
+"""Files of every kind that are written whole and checked when they are read; the cache. No pickles."""
 
 import csv
-import errno
-import glob
 import hashlib
 import io
 import json
 import logging
-import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from lpft_keras.errors import InputError, first_line
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from lpft_keras.atomic import write_atomically
+from lpft_keras.checksums import CHECKSUMS, file_sha256, is_intact, write_checksums
+from lpft_keras.errors import InputError
 
 log = logging.getLogger(__name__)
-
-CHECKSUMS = "checksums.txt"
-"""Lies in a directory that is done, and names the files of it."""
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that it is either whole or not there, whatever kills the process meanwhile.
-
-    What a process that was killed had half written of the same file is removed.
-
-    Args:
-        path: Where the file shall be. Its folder is made.
-        write: Called with the open binary file.
-
-    Raises:
-        InputError: The folder can't be written, or the disk is full.
-    """
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = _temporary(path)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-                os.chmod(temporary, 0o666 & ~umask())
-                if fcntl is None:
-                    file.close()  # Windows renames no open file
-                os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Raise an `InputError` where the system refuses to write a file or folder, with what it says and the way out."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "make room there, or choose another output directory" if full else "choose another output directory"
-        why = error.strerror or first_line(error)
-        raise InputError(f"can't write {path}: {why}; {hint} (what is finished is kept)") from error
-
-
-def _temporary(path: Path) -> tuple[int, str]:
-    """Open a file that is to get another's name, locked until it is closed; those that nobody holds are removed."""
-    prefix, suffix = f".{path.name}.", ".part"
-    if fcntl is None:
-        return tempfile.mkstemp(suffix, prefix, path.parent)
-    for part in path.parent.glob(f"{glob.escape(prefix)}*{suffix}"):
-        with suppress(OSError), open(part, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink()
-    while True:
-        handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.path.exists(name):  # else another process took it for one that nobody holds
-            return handle, name
-        os.close(handle)
-
-
-def umask() -> int:
-    """Return the process's mask of file permissions."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -176,42 +100,8 @@ def write_last(path: Path, value: Any, files: Iterable[Path] | None = None) -> N
     known = [other for other in path.parent.iterdir() if other.is_file()] if files is None else files
     others = [other for other in known if other.name not in (path.name, CHECKSUMS) and not other.name.startswith(".")]
     sums = {other.relative_to(path.parent).as_posix(): file_sha256(other) for other in sorted(others)}
-    sums[path.name] = hashlib.sha256(text).hexdigest()
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
-    own = f"# {hashlib.sha256(lines).hexdigest()}\n".encode()  # a comment for sha256sum
-    write_atomically(path.parent / CHECKSUMS, lambda file: file.write(own + lines))
+    write_checksums(path.parent, {**sums, path.name: hashlib.sha256(text).hexdigest()})
     write_atomically(path, lambda file: file.write(text))
-
-
-def is_intact(path: Path) -> bool:
-    """Return whether a file is what the checksums beside it say, where they name it; False where it is missing.
-
-    Raises:
-        InputError: The checksums themselves are damaged.
-    """
-    return path.is_file() and _checksums(path.parent).get(path.name) in (None, file_sha256(path))
-
-
-def check_intact(directory: Path) -> None:
-    """Raise an `InputError` where a file is not what the checksums in a directory say, but for whole Keras files."""
-    for name, digest in _checksums(directory).items():
-        path = directory / name
-        if path.suffix != ".keras" and not (path.is_file() and file_sha256(path) == digest):
-            raise InputError(
-                f"{path} is missing or damaged; bring it back, or remove {directory / CHECKSUMS} where you changed it"
-            )
-
-
-def _checksums(directory: Path) -> dict[str, str]:
-    """Return checksums by the names of files; none of a version that wrote none."""
-    path = directory / CHECKSUMS
-    try:
-        own, _, lines = path.read_bytes().partition(b"\n")
-    except OSError:
-        return {}
-    if own != f"# {hashlib.sha256(lines).hexdigest()}".encode():
-        raise InputError(f"{path} is damaged; do anew what lies beside it (--overwrite), or remove it to go without")
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines.decode().splitlines())}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -312,12 +202,6 @@ def fingerprint(parts: Iterable[object]) -> str:
         digest.update(f"{len(head)}:{len(body)}:".encode() + head)
         digest.update(body)
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

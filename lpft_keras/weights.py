@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from lpft_keras.atomic import disk_errors
+from lpft_keras.checksums import is_intact
 from lpft_keras.errors import InputError, first_line
 from lpft_keras.hyperparameters import PipelineSettings
 from lpft_keras.methods import fine_tuning
@@ -14,7 +16,7 @@ from lpft_keras.models.backbones import TextBackbone, load_backbone
 from lpft_keras.models.classifier import build_classifier, freeze_transform, get_head, scale_head, set_head
 from lpft_keras.models.lora import lora_settings, merge_lora
 from lpft_keras.settings import RunSettings
-from lpft_keras.storage import disk_errors, is_intact, read_arrays, read_json, write_arrays
+from lpft_keras.storage import read_arrays, read_json, write_arrays
 
 _HEAD, _ADAPTER, _FULL = "head.npz", "adapter.safetensors", "model.weights.h5"
 

@@ -17,12 +17,14 @@ import pytest
 
 import lpft_keras
 from lpft_keras import RunResult, TextClassifier, ntk
+from lpft_keras.atomic import write_atomically
+from lpft_keras.checksums import CHECKSUMS
 from lpft_keras.cli import main
 from lpft_keras.errors import InputError
 from lpft_keras.kernels import run_ntk
 from lpft_keras.models.classifier import scale_head
 from lpft_keras.run_directory import claim
-from lpft_keras.storage import CHECKSUMS, read_arrays, write_arrays, write_atomically
+from lpft_keras.storage import read_arrays, write_arrays
 from lpft_keras.training.batches import model_inputs
 from tests.helpers import MAX_LENGTH, small_classifier, small_tokens
 

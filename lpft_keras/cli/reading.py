@@ -165,8 +165,9 @@ def _table(parsed: argparse.Namespace) -> int:
     if parsed.json and parsed.format and not parsed.output:
         raise InputError("--json prints JSON, whatever the format; leave out --format, or name a file (--output)")
     runs = found_runs(parsed.runs)
+    from lpft_keras.atomic import write_atomically
     from lpft_keras.report import difference_table, paired_differences, result_tables
-    from lpft_keras.storage import as_json, write_atomically
+    from lpft_keras.storage import as_json
     from lpft_keras.tables import print_result_tables
 
     if parsed.differences:

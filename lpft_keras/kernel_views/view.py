@@ -14,6 +14,8 @@ import keras
 import numpy as np
 
 from lpft_keras import __version__, ntk
+from lpft_keras.atomic import disk_errors, write_atomically
+from lpft_keras.checksums import CHECKSUMS
 from lpft_keras.environment import environment
 from lpft_keras.errors import InputError
 from lpft_keras.evaluation import accuracy
@@ -31,15 +33,12 @@ from lpft_keras.run_directory import differences
 from lpft_keras.settings import RunSettings
 from lpft_keras.starting import Start, drawn_rows, inputs_of, start_of
 from lpft_keras.storage import (
-    CHECKSUMS,
     as_json,
     claimed,
-    disk_errors,
     fingerprint,
     read_arrays,
     read_json,
     write_arrays,
-    write_atomically,
     write_json,
     write_last,
 )

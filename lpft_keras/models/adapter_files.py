@@ -11,6 +11,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from lpft_keras.atomic import write_atomically
 from lpft_keras.errors import InputError
 from lpft_keras.models.lora import (
     LoraSettings,
@@ -21,7 +22,7 @@ from lpft_keras.models.lora import (
     lora_settings,
 )
 from lpft_keras.models.lora_layers import float64, plan_of
-from lpft_keras.storage import fingerprint, write_atomically
+from lpft_keras.storage import fingerprint
 
 FORMAT = "lpft-keras adapter 1"
 

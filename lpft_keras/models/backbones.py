@@ -14,11 +14,11 @@ import keras
 import keras_hub
 
 from lpft_keras.backbone_names import RANDOM, is_known_backbone
+from lpft_keras.checksums import check_intact, file_sha256
 from lpft_keras.errors import InputError, first_line
 from lpft_keras.models import download, huggingface, presets, random_weights
 from lpft_keras.models.masked_lm import MaskedLM, random_head, read_head
 from lpft_keras.models.tokenization import free_with_tokenizer, load_tokenizer
-from lpft_keras.storage import check_intact, file_sha256
 
 POCKET = Path(__file__).parent / "pocket"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import keras_hub
 
+from lpft_keras.checksums import file_sha256
 from lpft_keras.errors import InputError, first_line
-from lpft_keras.storage import file_sha256
 
 HF_PREFIX = "hf://"
 OFFLINE = (

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import lpft_keras
+from lpft_keras.atomic import write_atomically
 from lpft_keras.errors import InputError
 from lpft_keras.page import words
 from lpft_keras.page.cautions import cautions
@@ -33,7 +34,6 @@ from lpft_keras.page.tables import (
 from lpft_keras.report import Represented, mean_and_deviation
 from lpft_keras.report.in_print import method_in_print
 from lpft_keras.results import RunResult
-from lpft_keras.storage import write_atomically
 
 _CLASSES_SHOWN = 30
 """Classes of the table of rows; there may be thousands."""

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lpft_keras.atomic import write_atomically
 from lpft_keras.exhibits import Exhibit
 from lpft_keras.figures import save_figure
 from lpft_keras.report import ResultTable, as_csv, as_latex, as_markdown
 from lpft_keras.report.cells import PAPERS_BACKBONE
 from lpft_keras.report.rendering import escaped_latex
 from lpft_keras.reproduction.making import Drawn
-from lpft_keras.storage import slug, write_atomically, write_csv
+from lpft_keras.storage import slug, write_csv
 from lpft_keras.tables import print_result_tables
 
 

@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lpft_keras.atomic import umask
 from lpft_keras.errors import InputError
 from lpft_keras.models.classifier import get_head, representation, trained_masked_lm
 from lpft_keras.models.masked_lm import write_head
 from lpft_keras.models.presets import ABOUT, read_about, save_preset
 from lpft_keras.sharing.card import model_card, shown_backbone
-from lpft_keras.storage import umask, write_arrays, write_last
+from lpft_keras.storage import write_arrays, write_last
 from lpft_keras.weights import load_run
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ import pytest
 
 import lpft_keras
 from lpft_keras import ntk
+from lpft_keras.checksums import CHECKSUMS
 from lpft_keras.errors import InputError
 from lpft_keras.kernel_views import kernel_view, kernel_view_of
 from lpft_keras.ntk.behaviour import weights_as
 from lpft_keras.representation import head_norm
 from lpft_keras.settings import RunSettings
 from lpft_keras.starting import inputs_of, start_of
-from lpft_keras.storage import CHECKSUMS, read_arrays
+from lpft_keras.storage import read_arrays
 from lpft_keras.tasks import few_shot, get_task, load_task
 from lpft_keras.tasks.grammar import demo_rows
 from tests.conftest import VIEWED

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from lpft_keras import InputError, RunResult, write_page
+from lpft_keras.checksums import CHECKSUMS
 from lpft_keras.cli import main
 from lpft_keras.page import render_page
 from lpft_keras.page.plots import Axis
 from lpft_keras.page.words import listed, prose, share, visible
 from lpft_keras.results import write_history
-from lpft_keras.storage import CHECKSUMS, write_json
+from lpft_keras.storage import write_json
 from tests.page.conftest import LABELS
 from tests.report.runs import answers, write_run
 
