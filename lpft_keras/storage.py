@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from lpft_keras.atomic import write_atomically
+from lpft_keras.atomic import disk_errors, write_atomically
 from lpft_keras.checksums import CHECKSUMS, file_sha256, is_intact, write_checksums
 from lpft_keras.errors import InputError
 
