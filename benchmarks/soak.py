@@ -71,6 +71,7 @@ def fits(times: int) -> None:
 def record(folder: Path, count: int) -> list[int]:
     """Do a run of each method, copy them until there are so many runs, and return their seeds."""
     import lpft_keras
+    from lpft_keras.checksums import CHECKSUMS
 
     seeds = list(range(1, count // len(METHODS) + 1))
     for method in METHODS:
@@ -78,7 +79,7 @@ def record(folder: Path, count: int) -> list[int]:
         config, summary = (json.loads((first / name).read_text()) for name in ("config.json", "metrics.json"))
         for seed in seeds[1:]:
             copy = first.with_name(f"seed_{seed}")
-            shutil.copytree(first, copy)
+            shutil.copytree(first, copy, ignore=shutil.ignore_patterns(CHECKSUMS))
             config["settings"]["seed"] = summary["seed"] = seed
             (copy / "config.json").write_text(json.dumps(config))
             (copy / "metrics.json").write_text(json.dumps({**summary, "directory": str(copy)}))

@@ -227,13 +227,9 @@ def _load_keras(
     except Exception as error:
         raise InputError(f"{directory} does not load: {first_line(error)}") from error
     try:
-        # As `Preprocessor.from_preset` does it, which refuses the classes of `exact.py`.
-        text = (directory / "tokenizer.json").read_text("utf-8")
-        tokenizer = keras.saving.deserialize_keras_object(json.loads(text))
-        tokenizer.load_preset_assets(str(directory))
+        tokenizer = presets.read_tokenizer(directory, ours)
         if ours is not None:
             model = presets.with_exact(model, ours, dropout)
-            presets.complete_tokenizer(tokenizer, ours)
     except Exception as error:
         raise InputError(f"the tokenizer in {directory} does not load: {first_line(error)}") from error
     if weights:

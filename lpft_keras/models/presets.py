@@ -4,6 +4,8 @@ KerasHub's classes fix activation and LayerNorm epsilon, its presets know no poo
 Chinese signs are split. So `lpft_keras.json` holds these, and a backbone loads here as it was trained.
 """
 
+import json
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import keras_hub
 import numpy as np
 from keras import ops
 
+from lpft_keras.checksums import file_sha256
 from lpft_keras.models.encoding import encode
 from lpft_keras.models.exact import EXACT, exact_settings, plain_class
 from lpft_keras.models.tokenization import cutter
@@ -88,10 +91,30 @@ def _copy(model: keras.Model, cls: Any, config: dict[str, Any], dtype: Any = "fl
     return copy
 
 
-def complete_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer, about: dict[str, Any]) -> None:
-    """Give a tokenizer from a preset the setting that KerasHub does not write."""
-    if isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer):
-        tokenizer.split_on_cjk = about["split_on_cjk"]
+def read_tokenizer(directory: Path, about: dict[str, Any] | None) -> Any:
+    """Return the tokenizer in a preset: the same one for the same files, since making its tables takes time and memory.
+
+    Args:
+        directory: The preset.
+        about: What `read_about` returns.
+
+    Returns:
+        A KerasHub tokenizer, shared by all that load it.
+    """
+    files = [directory / "tokenizer.json", *(path for path in directory.glob("assets/**/*") if path.is_file())]
+    return _tokenizer(directory, None if about is None else about["split_on_cjk"], *map(file_sha256, files))
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(directory: Path, split_on_cjk: bool | None, *sums: str) -> Any:
+    # As `Preprocessor.from_preset` does it, which refuses the classes of `exact.py`.
+    tokenizer: Any = keras.saving.deserialize_keras_object(
+        json.loads((directory / "tokenizer.json").read_text("utf-8"))
+    )
+    tokenizer.load_preset_assets(str(directory))
+    if split_on_cjk is not None and isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer):
+        tokenizer.split_on_cjk = split_on_cjk  # which KerasHub does not write
+    return tokenizer
 
 
 def save_preset(directory: Path, backbone: "TextBackbone", pooling: str, max_length: int) -> dict[str, Any]:

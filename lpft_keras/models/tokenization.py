@@ -92,7 +92,7 @@ def free_with_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer) -> None:
     import tensorflow as tf
 
     for name, table in list(vars(tokenizer).items()):
-        if isinstance(table, tf.lookup.StaticHashTable):
+        if isinstance(table, tf.lookup.StaticHashTable) and not table._is_anonymous:
             keys, values = tf.raw_ops.LookupTableExportV2(
                 table_handle=table.resource_handle, Tkeys=table.key_dtype, Tvalues=table.value_dtype
             )
