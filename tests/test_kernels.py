@@ -132,12 +132,12 @@ def test_a_run_that_was_moved_is_refused(tmp_path):
         (["ntk"], "a run directory or --task"),
         (["ntk", "--task", "demo", "--method", "lp"], "no fine-tuning stage"),
         (["ntk", "--task", "dmo"], "did you mean 'demo'"),
-        (["ntk", "--task", "demo", "--rows", "1"], "rows must be 2"),
+        (["ntk", "--task", "demo", "--rows", "1"], "rows must be a whole number of 2 or more"),
         (
             ["ntk", "--task", "demo", "--backbone", "tiny", "--limit", "30", "--max-memory", "1e4"],
             "max_memory is 10,000",
         ),
-        (["ntk", "/nowhere"], "/nowhere holds no run"),
+        (["ntk", "/nowhere"], "/nowhere is no directory"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_two(arguments, words, tmp_path, capsys, monkeypatch):
