@@ -19,6 +19,8 @@ for script in json.load(sys.stdin):
     with contextlib.redirect_stdout(output):
         try:
             runpy.run_path(script["path"], run_name="__main__")
+        except SystemExit as end:
+            error = "" if not end.code else f"exit status {end.code}"
         except Exception:
             error = traceback.format_exc()
     outcomes.append({"output": output.getvalue(), "error": error})

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import os
 import re
 import shlex
@@ -170,23 +171,31 @@ def test_the_site_is_built_strictly_and_fetches_nothing(tmp_path):
 def test_the_tutorial_works_as_written(tmp_path):
     """All of its commands and code in order, with one epoch and few rows."""
     short = {"run": ["--epochs", "1", "--limit", "60"], "ntk": ["--rows", "10"]}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def go(*command: str) -> None:
-        done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, (command, done.stderr)
-
-    ran = 0
+    command = tmp_path / "command.py"
+    command.write_text("import sys\nfrom lpft_keras.cli import main\n\nsys.exit(main())\n", encoding="utf-8")
+    steps: list[tuple[Path, list[str]]] = []
     for kind, block in _BLOCK.findall((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")):
         if kind == "toml":
             (tmp_path / block.split()[1]).write_text(block, encoding="utf-8")
         elif kind == "python":
-            go("-c", block)
+            steps.append((tmp_path / f"block{len(steps)}.py", []))
+            steps[-1][0].write_text(block, encoding="utf-8")
         elif kind == "bash":
             for line in block.splitlines():
                 if line.startswith("lpft-keras "):
                     words = shlex.split(line)[1:]
-                    go("-m", "lpft_keras", *words, *short.get(words[0], []))
-                    ran += 1
-    assert ran == 7
+                    steps.append((command, [*words, *short.get(words[0], [])]))
+    assert sum(path == command for path, _ in steps) == 7
+    # In one process, which imports Keras once.
+    asked = [{"path": str(path), "folder": str(tmp_path), "arguments": arguments} for path, arguments in steps]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "run_scripts.py")],
+        input=json.dumps(asked),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    wrong = [(step, end["error"]) for step, end in zip(steps, json.loads(done.stdout), strict=True) if end["error"]]
+    assert not wrong, (wrong, done.stderr)
     assert (tmp_path / "relations-classifier").is_dir()
