@@ -13,6 +13,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -100,13 +101,14 @@ def commands(count: int, folder: Path) -> None:
         "representation": ["representation", str(folder)],
         "report": ["report", str(folder), "--output", page],
         "sweep, all done": ["sweep", "--task", "demo", *(f"--method={method}" for method in METHODS), *settings],
-        "reproduce, all done": ["reproduce", "table8", "--task", "demo", *settings],
     }
     for name, arguments in sides.items():
-        start = time.perf_counter()
+        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-m", "lpft_keras", *arguments], capture_output=True, text=True)
         wrong = "" if done.returncode == 0 else f" (exit {done.returncode}: {done.stderr[-500:]})"
-        print(f"| {name} | {time.perf_counter() - start:.1f} s{wrong} |", flush=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"| {name} | {time.perf_counter() - start:.1f} | {worked:.1f} |{wrong}", flush=True)
 
 
 def main():
