@@ -1,6 +1,7 @@
 """Checksums of the files in a directory that is done, so that no damaged one is ever used."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,11 +44,13 @@ def check_intact(directory: Path) -> None:
 
 
 def _checksums(directory: Path) -> dict[str, str]:
-    """Return checksums by the names of files; none of a version that wrote none."""
+    """Return checksums by the names of files; none of a version that wrote none, or where somebody else wrote them."""
     path = directory / CHECKSUMS
     try:
         own, _, lines = path.read_bytes().partition(b"\n")
     except OSError:
+        return {}
+    if re.match(rb"[0-9a-f]{32,128} ", own):  # as `sha256sum` and its like print them, for their own use
         return {}
     if own != f"# {hashlib.sha256(lines).hexdigest()}".encode():
         raise InputError(f"{path} is damaged; do anew what lies beside it (--overwrite), or remove it to go without")
