@@ -25,12 +25,18 @@ def write_checksums(directory: Path, sums: Mapping[str, str]) -> None:
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether a file is what the checksums beside it say, where they name it; False where it is missing.
+    """Return whether a file is what the checksums beside it say, where they name it; False where it can't be read.
 
     Raises:
         InputError: The checksums themselves are damaged.
     """
-    return path.is_file() and _checksums(path.parent).get(path.name) in (None, file_sha256(path))
+    if not path.is_file():
+        return False
+    wanted = _checksums(path.parent).get(path.name)
+    try:
+        return wanted is None or wanted == file_sha256(path)
+    except OSError:
+        return False
 
 
 def check_intact(directory: Path) -> None:
