@@ -33,20 +33,24 @@ def is_intact(path: Path) -> bool:
     if not path.is_file():
         return False
     wanted = _checksums(path.parent).get(path.name)
-    try:
-        return wanted is None or wanted == file_sha256(path)
-    except OSError:
-        return False
+    return wanted is None or _is(path, wanted)
 
 
 def check_intact(directory: Path) -> None:
     """Raise an `InputError` where a file is not what the checksums in a directory say, but for whole Keras files."""
     for name, digest in _checksums(directory).items():
         path = directory / name
-        if path.suffix != ".keras" and not (path.is_file() and file_sha256(path) == digest):
+        if path.suffix != ".keras" and not _is(path, digest):
             raise InputError(
                 f"{path} is missing or damaged; bring it back, or remove {directory / CHECKSUMS} where you changed it"
             )
+
+
+def _is(path: Path, digest: str) -> bool:
+    try:
+        return path.is_file() and file_sha256(path) == digest
+    except OSError:  # gone meanwhile, or nobody may read it
+        return False
 
 
 def _checksums(directory: Path) -> dict[str, str]:
