@@ -3,6 +3,7 @@
 import importlib.util
 import os.path  # whose isdir() says no of names that are too long
 import re
+from functools import cache
 from pathlib import Path
 
 from lpft_keras.errors import InputError, unknown_name
@@ -37,6 +38,7 @@ def is_known_backbone(name: object) -> bool:
     raise unknown_name("backbone", name, [*OWN_NAMES, *encoders])
 
 
+@cache
 def _presets() -> dict[str, bool]:
     """Return KerasHub's presets, and whether a text classifier goes with each, read off its files."""
     spec = importlib.util.find_spec("keras_hub")

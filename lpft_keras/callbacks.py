@@ -41,6 +41,8 @@ class RepresentationHistory(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.history: list[dict[str, float]] = []
+        if model is not None and not isinstance(model, keras.Model):
+            raise InputError(f"model must be a Keras model, not {type(model).__name__}")
         self._name, self._own = head, model
         self._batch_size = whole_number(batch_size, "batch_size")
         # A list is one array, not a structure of numbers.

@@ -1,6 +1,7 @@
 """Checksums of the files in a directory that is done, so that no damaged one is ever used."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,30 +25,42 @@ def write_checksums(directory: Path, sums: Mapping[str, str]) -> None:
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether a file is what the checksums beside it say, where they name it; False where it is missing.
+    """Return whether a file is what the checksums beside it say, where they name it; False where it can't be read.
 
     Raises:
         InputError: The checksums themselves are damaged.
     """
-    return path.is_file() and _checksums(path.parent).get(path.name) in (None, file_sha256(path))
+    if not path.is_file():
+        return False
+    wanted = _checksums(path.parent).get(path.name)
+    return wanted is None or _is(path, wanted)
 
 
 def check_intact(directory: Path) -> None:
     """Raise an `InputError` where a file is not what the checksums in a directory say, but for whole Keras files."""
     for name, digest in _checksums(directory).items():
         path = directory / name
-        if path.suffix != ".keras" and not (path.is_file() and file_sha256(path) == digest):
+        if path.suffix != ".keras" and not _is(path, digest):
             raise InputError(
                 f"{path} is missing or damaged; bring it back, or remove {directory / CHECKSUMS} where you changed it"
             )
 
 
+def _is(path: Path, digest: str) -> bool:
+    try:
+        return path.is_file() and file_sha256(path) == digest
+    except OSError:  # gone meanwhile, or nobody may read it
+        return False
+
+
 def _checksums(directory: Path) -> dict[str, str]:
-    """Return checksums by the names of files; none of a version that wrote none."""
+    """Return checksums by the names of files; none of a version that wrote none, or where somebody else wrote them."""
     path = directory / CHECKSUMS
     try:
         own, _, lines = path.read_bytes().partition(b"\n")
     except OSError:
+        return {}
+    if re.match(rb"[0-9a-f]{32,128} ", own):  # as `sha256sum` and its like print them, for their own use
         return {}
     if own != f"# {hashlib.sha256(lines).hexdigest()}".encode():
         raise InputError(f"{path} is damaged; do anew what lies beside it (--overwrite), or remove it to go without")

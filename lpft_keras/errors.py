@@ -1,6 +1,7 @@
 """What a user's mistake is answered with. Knows nothing of the rest of the package."""
 
 import difflib
+import re
 import textwrap
 from collections.abc import Iterable
 
@@ -49,5 +50,7 @@ def first_line(error: BaseException, width: int = 160) -> str:
     Returns:
         One line.
     """
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # Keras puts what a layer raised, in bold, below a line of its own.
+    text = re.sub(r"^Exception encountered when calling .*\s+|\x1b\[\dm", "", str(error).strip())
+    lines = text.splitlines() or [type(error).__name__]
     return textwrap.shorten(lines[0], width, placeholder=" ...")

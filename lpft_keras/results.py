@@ -59,9 +59,7 @@ _ERROR = {"row": int, "texts": [str], "characters": [int], "label": str, "predic
 _ROWS = {
     "splits": {"*": {"rows": int, "labels": {"*": int}, "truncated": int}},
     "leaks": [{"split": str, "other": str, "rows": int}],
-    "errors": {
-        "*": [{"row": int, "texts": [str], "characters": [int], "label": str, "predicted": str, "probability": float}]
-    },
+    "errors": {"*": [_ERROR]},
 }
 
 

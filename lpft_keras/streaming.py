@@ -29,8 +29,11 @@ class Streaming(keras.metrics.Metric):
         predictions = _two_dimensional(ops.cast(y_pred, "float32"), self.from_logits)
         labels = _ids(ops.convert_to_tensor(y_true), predictions.shape[1])
         weights = ops.ones_like(predictions[:, 0])
+        _check_count("labels", labels, weights)
         if sample_weight is not None:
-            weights = weights * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+            given = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+            _check_count("sample_weight", given, weights)
+            weights = weights * given
         new = self._measured(predictions, labels, weights)
         # What a sum in float32 loses is the difference below, exactly (Neumaier 1974).
         old = ops.convert_to_tensor(self._sums)
@@ -51,6 +54,12 @@ class Streaming(keras.metrics.Metric):
     def get_config(self):
         """Return the arguments that rebuild the metric."""
         return {**super().get_config(), "from_logits": self.from_logits}
+
+
+def _check_count(name: str, values, rows) -> None:
+    """Refuse other than one value a row, which would be spread over all, where both numbers are known."""
+    if None not in (values.shape[0], rows.shape[0]) and values.shape[0] != rows.shape[0]:
+        raise InputError(f"{name} must hold one value a row of predictions, {rows.shape[0]}, not {values.shape[0]}")
 
 
 def _two_dimensional(predictions, from_logits: bool):

@@ -1,5 +1,6 @@
 """Damage, full disks, directories that can't be written, and processes killed or interrupted: nothing is spoilt."""
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -24,7 +25,7 @@ from lpft_keras.errors import InputError
 from lpft_keras.kernels import run_ntk
 from lpft_keras.models.classifier import scale_head
 from lpft_keras.run_directory import claim
-from lpft_keras.storage import read_arrays, write_arrays
+from lpft_keras.storage import read_arrays, read_json, write_arrays, write_json
 from lpft_keras.training.batches import model_inputs
 from tests.helpers import MAX_LENGTH, small_classifier, small_tokens
 
@@ -131,6 +132,14 @@ def test_runs_without_checksums_are_read(swept, tmp_path):
     old = RunResult.load(tmp_path / "old")
     assert old.metrics == run.metrics
     assert old.config == run.config
+
+
+def test_checksums_of_somebody_else_are_left_alone(tmp_path):
+    """Many keep such a file beside a checkpoint; it is theirs to check by."""
+    write_json(tmp_path / "x.json", {"a": 1})
+    for algorithm in ("md5", "sha256", "sha512"):
+        (tmp_path / CHECKSUMS).write_text(f"{hashlib.new(algorithm).hexdigest()}  x.json\n")
+        assert read_json(tmp_path / "x.json") == {"a": 1}
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum")

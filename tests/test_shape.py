@@ -1,6 +1,7 @@
 """The house's shape: short files and functions, each file with what it is for in its first line."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "lpft_keras"
@@ -26,6 +27,7 @@ def lines(function):
     return function.end_lineno - function.lineno + 1 - docstring
 
 
+@cache
 def trees():
     return {str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 

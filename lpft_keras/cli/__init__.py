@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show_log()
         return parsed.call(parsed)
     except InputError as error:
-        print(f"lpft-keras: {one_line(str(error))}", file=sys.stderr)
+        print(f"lpft-keras: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read our output has had enough; nothing more can be said there, also not at the end.

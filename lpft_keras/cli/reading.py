@@ -54,11 +54,8 @@ def add_calibrate(commands) -> None:
 
 
 def _calibrate(parsed: argparse.Namespace) -> int:
-    from lpft_keras.calibration import SCALINGS
     from lpft_keras.figures import check_figures, save_figure
 
-    if parsed.method not in SCALINGS:
-        raise unknown_name("scaling", parsed.method, SCALINGS)
     if parsed.plot:
         check_figures(parsed.plot)
     files = [source for source in parsed.sources if not Path(source).is_dir()]
@@ -70,6 +67,10 @@ def _calibrate(parsed: argparse.Namespace) -> int:
     for file in [*files, *([parsed.validation] if parsed.validation else [])]:
         if not Path(file).is_file():
             raise InputError(f"{file} is no file; give a run directory, or .npz or .csv with logits and labels")
+    from lpft_keras.calibration import SCALINGS
+
+    if parsed.method not in SCALINGS:
+        raise unknown_name("scaling", parsed.method, SCALINGS)
     from lpft_keras.report import groups, plot_scored, score_file, score_run
     from lpft_keras.storage import as_json, slug
     from lpft_keras.tables import print_calibration

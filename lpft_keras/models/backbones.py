@@ -86,7 +86,7 @@ def load_backbone(name: str, *, dropout: float | None = None, dtype: str | None 
         tokens = encode(backbone, [("A cat sat.", "An animal sat.")])
         ```
     """
-    check_backbone(name)
+    is_known_backbone(name)
     if dropout is not None and not 0 <= dropout < 1:
         raise InputError(f"dropout is {dropout}; it must lie in [0, 1)")
     plain = name.removeprefix(RANDOM)

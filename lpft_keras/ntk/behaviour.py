@@ -8,12 +8,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from lpft_keras.errors import InputError
 from lpft_keras.ntk.directions import Direction, gradient
 from lpft_keras.ntk.linear import checked_weights
 from lpft_keras.ntk.problem import pose
 from lpft_keras.ntk.segments import joined
-from lpft_keras.ntk.statistics import as_matrix
+from lpft_keras.ntk.statistics import same_shape
 from lpft_keras.ntk.subsets import Choice
 from lpft_keras.progress import progress_bar
 
@@ -32,9 +31,7 @@ def kernel_change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     Raises:
         InputError: Their shapes differ.
     """
-    before, after = (as_matrix(kernel).astype("float64") for kernel in (before, after))
-    if before.shape != after.shape:
-        raise InputError(f"the kernels are of unlike shapes: {before.shape} and {after.shape}")
+    before, after = (kernel.astype("float64") for kernel in same_shape(before, after))
     there = before != 0
     moved = np.abs(after - before)[there] / np.abs(before[there])
     return {

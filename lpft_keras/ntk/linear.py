@@ -65,15 +65,30 @@ class LinearizedModel(keras.Model):
                 logits = logits + value_of(bias, "float32") + ops.convert_to_tensor(by_bias)
         return logits
 
-    def predict(self, *arguments, **named):
-        """Return what Keras' `predict` does; refused where the model has left theta_0."""
-        self._check_home()
-        return super().predict(*arguments, **named)
+    def __call__(self, inputs, *arguments, **named):
+        """Return what Keras' `__call__` does; refused where the model takes no such inputs."""
+        self._check_inputs(inputs)
+        return super().__call__(inputs, *arguments, **named)
 
-    def evaluate(self, *arguments, **named):
-        """Return what Keras' `evaluate` does; refused where the model has left theta_0."""
+    def predict(self, x, *arguments, **named):
+        """Return what Keras' `predict` does; refused where the model takes no such `x`, or has left theta_0."""
+        self._check_inputs(x)
         self._check_home()
-        return super().evaluate(*arguments, **named)
+        return super().predict(x, *arguments, **named)
+
+    def evaluate(self, x=None, *arguments, **named):
+        """Return what Keras' `evaluate` does; refused where the model takes no such `x`, or has left theta_0."""
+        self._check_inputs(x)
+        self._check_home()
+        return super().evaluate(x, *arguments, **named)
+
+    def _check_inputs(self, inputs: Any) -> None:
+        """Look at the shapes of arrays and tensors: what is wrong inside `call` Keras wraps into many lines."""
+        try:
+            one = tree.map_structure(lambda part: np.zeros((1, *tuple(part.shape)[1:])), inputs)
+        except (AttributeError, TypeError, ValueError):
+            return  # a data set or a generator; or a tensor in a graph, whose shape is not known
+        self._held["problem"].network.arrays(one)
 
     def _check_home(self) -> None:
         model = self._held["model"]

@@ -26,6 +26,14 @@ def _finite(matrix: np.ndarray) -> np.ndarray:
     return matrix
 
 
+def same_shape(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two kernels as matrices; raise an `InputError` where their shapes differ."""
+    first, second = as_matrix(first), as_matrix(second)
+    if first.shape != second.shape:
+        raise InputError(f"the kernels are of unlike shapes: {first.shape} and {second.shape}")
+    return first, second
+
+
 def singular_values(kernel: np.ndarray, normalized: bool = False) -> np.ndarray:
     """Return the singular values of a kernel's matrix, greatest first (Figures 2 and 7).
 
@@ -126,10 +134,13 @@ def alignment(first: np.ndarray, second: np.ndarray, centered: bool = False) -> 
 
     Returns:
         <K, K'> / (||K|| ||K'||).
+
+    Raises:
+        InputError: Their shapes differ.
     """
     if centered:
         first, second = (_centered(np.asarray(kernel, "float64")) for kernel in (first, second))
-    first, second = as_matrix(first), as_matrix(second)
+    first, second = same_shape(first, second)
     return float((first * second).sum() / (np.linalg.norm(first) * np.linalg.norm(second)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from lpft_keras.errors import InputError
-from lpft_keras.storage import read_arrays, read_json, write_arrays, write_json
+from lpft_keras.storage import claimed, read_arrays, read_json, write_arrays, write_json
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,18 @@ class Store:
 
     def __init__(self, directory: Path, identity: dict, size: int):
         self._directory = directory
-        known = read_json(directory / "metadata.json")
+        path = directory / "metadata.json"
+        with claimed(path):  # else one of two that begin at once might remove what the other has made
+            known = read_json(path)
+            if known is None:
+                for piece in directory.glob("tile-*.npz"):
+                    piece.unlink(missing_ok=True)  # the file that said of what they are is damaged
+                write_json(path, identity)
         if known is not None and known != identity:
             differing = next((name for name in identity if known.get(name) != identity[name]), "version")
             raise InputError(
                 f"{directory} holds pieces of another kernel ({differing} differ); take another directory or remove it"
             )
-        if known is None:
-            for path in directory.glob("tile-*.npz"):
-                path.unlink(missing_ok=True)  # the file that said of what they are is damaged
-            write_json(directory / "metadata.json", identity)
         free = shutil.disk_usage(directory).free
         if size > free:
             raise InputError(

@@ -90,8 +90,6 @@ def asked_prompt(
                 f"label_words are missing, a word a class (--label-word CLASS=WORD); these have own: {known}"
             )
         return Prompt(prompt, own.words)
-    if isinstance(label_words, str) or not isinstance(label_words, Mapping | Sequence):
-        raise InputError(f"label_words must be a dict of words by class, or a list of words, not {label_words!r}")
     if isinstance(label_words, Mapping):
         return Prompt(prompt, {str(name): word for name, word in label_words.items()})
     if own is not None:
@@ -99,4 +97,4 @@ def asked_prompt(
         return Prompt(
             prompt, dict(zip(own.words, Prompt(prompt, label_words).in_order([*own.words]).words, strict=True))
         )
-    return Prompt(prompt, list(label_words))
+    return Prompt(prompt, label_words)

@@ -27,7 +27,11 @@ class Prompt:
 
     def __post_init__(self):
         """Refuse what can't be a prompt."""
+        if not isinstance(self.template, str):
+            raise InputError(f"a template is text such as '<s1> It was [M].', not {self.template!r}")
         parse_template(self.template)
+        if isinstance(self.words, str) or not isinstance(self.words, Mapping | Sequence):
+            raise InputError(f"label_words must be a dict of words by class, or a list of words, not {self.words!r}")
         words = list(self.words.values()) if isinstance(self.words, Mapping) else list(self.words)
         for word in words:
             if not isinstance(word, str) or not word.strip():

@@ -151,6 +151,27 @@ def test_a_model_that_left_its_weights_is_refused(rng):
     np.testing.assert_array_equal(linear.predict(x, verbose=0), expected)
 
 
+def test_inputs_of_wrong_shapes_are_refused_in_one_line(rng):
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    hidden = keras.layers.Dense(4, activation="relu")(keras.layers.concatenate([a, b]))
+    model = keras.Model({"a": a, "b": b}, keras.layers.Dense(2)(hidden))
+    x = {"a": rng.normal(size=(4, 3)).astype("float32"), "b": rng.normal(size=(4, 2)).astype("float32")}
+    linear = ntk.linearize(model, moved(model, 1e-2), x)
+    linear.compile(loss="mse")
+    expected = linear.predict(x, verbose=0)
+    for wrong, message in (
+        ({**x, "a": x["b"]}, r"^input 'a' has the shape \(1, 2\), but \(None, 3\) is wanted$"),
+        ({**x, "a": x["a"][0]}, r"^input 'a' has the shape \(1,\)"),
+        ({"a": x["a"]}, r"^x lacks the input 'b'"),
+        (x["a"], r"^x holds 1 arrays, but model '\w+' takes 2 inputs$"),
+    ):
+        tensors = keras.tree.map_structure(ops.convert_to_tensor, wrong)
+        for use in (linear, linear.predict, linear.evaluate):
+            with pytest.raises(InputError, match=message):
+                use(tensors if use is linear else wrong)
+    np.testing.assert_array_equal(linear.predict(x, verbose=0), expected)
+
+
 def test_no_gradient_has_no_relative_change(rng):
     """Below a head of zeros nothing moves the logits."""
     model, x = small_classifier(), model_inputs(small_tokens(rng, 3), np.arange(3), 32)
