@@ -36,8 +36,8 @@ _SUMMARY = {
     "seed": int,
     "metrics": {"*": {"*": _NUMBER}},
     "head_norm": _NUMBER,
-    "temperature?": _NUMBER,
-    "seconds?": (int, float),
+    "temperature": _NUMBER,
+    "seconds": (int, float),
     "zero_shot?": {"*": {"*": _NUMBER}},
 }
 _CONFIG = {

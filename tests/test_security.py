@@ -174,7 +174,7 @@ def hostile_runs(tmp_path):
     for seed, name in enumerate(HOSTILE):
         run = write_run(tmp_path / "runs", "task", "lp", seed, splits, backbone=f"b{seed}")
         summary = read_json(run.directory / "metrics.json")
-        write_json(run.directory / "metrics.json", {**summary, "task": name, "backbone": name, "temperature": 1.0})
+        write_json(run.directory / "metrics.json", {**summary, "task": name, "backbone": name})
         config = read_json(run.directory / "config.json")
         config["settings"] |= {"backbone": name, "task": name}
         write_json(run.directory / "config.json", {**config, "labels": [name, f"not {name}"]})

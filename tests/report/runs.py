@@ -31,6 +31,7 @@ def write_run(folder, task, method, seed, splits, *, backbone="minilm", metric="
     write_json(directory / "config.json", {"settings": chosen.as_dict(), "metric": metric})
     write_arrays(directory / "predictions.npz", predictions)
     names = ("task", "method", "backbone", "seed")
-    summary = {name: getattr(chosen, name) for name in names} | {"metrics": metrics, "head_norm": 1.0}
+    summary = {name: getattr(chosen, name) for name in names} | {"metrics": metrics}
+    summary |= {"head_norm": 1.0, "temperature": 1.0, "seconds": 1.0}
     write_json(directory / "metrics.json", summary)
     return RunResult.load(directory)
