@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lpft_keras.errors import InputError, first_line
+from lpft_keras.progress import silent_start
 from lpft_keras.tasks.task import Row, Task
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,9 @@ def tfds_rows(task: Task, split: str) -> Iterator[Row]:
             f"task {task.name!r} is not in TensorFlow Datasets; give the folder of its files "
             f"({official_files(task)}) as data_dir (--data-dir)"
         )
-    import tensorflow_datasets as tfds
+    with silent_start():
+        import tensorflow  # noqa: F401, TFDS would import it later, with its notes
+        import tensorflow_datasets as tfds
 
     official = task.tfds_splits[split]
     unlabelled = 0
