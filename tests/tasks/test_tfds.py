@@ -1,7 +1,10 @@
 """The TFDS road, with TFDS's own builder: only the download itself is missing."""
 
 import json
+import os
 import string
+import subprocess
+import sys
 
 import pytest
 
@@ -91,3 +94,17 @@ def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch, name, answer
     with pytest.raises(InputError, match=rf"official files \({name}/train.* as data_dir|snli_1") as caught:
         list(tfds_rows(get_task(name), "train"))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_notes_of_tensorflow_stay_off_standard_error(tmp_path):
+    """No setting silences them; TFDS imports TensorFlow once a builder is asked for."""
+    code = (
+        "import requests\nfrom lpft_keras.tasks import get_task\nfrom lpft_keras.tasks.sources import tfds_rows\n"
+        "def head(*_, **__):\n    raise requests.ConnectionError('no route')\n"
+        "requests.head = head\nlist(tfds_rows(get_task('cb'), 'train'))"
+    )
+    environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "could not prepare super_glue/cb" in done.stderr
+    assert "absl" not in done.stderr
