@@ -157,7 +157,7 @@ def checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "bart"}, "unknown model_type 'bart'"),
+        ({"model_type": "bart"}, "unknown model_type in .*config.json 'bart'"),
         ({"hidden_act": "gelu_9"}, "unknown hidden_act"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ({"hidden_size": None}, "config.json"),
