@@ -204,6 +204,7 @@ def test_a_directory_is_replaced_only_where_it_is_ours(runs, tmp_path, monkeypat
     assert {path.name for path in preset.iterdir()} == {
         "README.md",
         "assets",
+        "checksums.txt",
         "classifier.keras",
         "config.json",
         "head.npz",
