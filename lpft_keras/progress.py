@@ -11,6 +11,37 @@ from contextvars import ContextVar
 _PYTHONS = signal.default_int_handler
 own_process = ContextVar("own_process", default=False)
 """Whether this process is the command line's, which Ctrl-C may end at once; else it is the user's."""
+_seen = threading.Event()
+
+
+def _interrupted(*_: object) -> None:
+    _seen.set()
+    raise KeyboardInterrupt
+
+
+def end_where_stuck(sentence: str) -> None:
+    """Let Ctrl-C end this process, the command line's own, a second later where compiled code keeps Python from it.
+
+    TensorFlow compiles and computes for seconds without a look at signals. No file is half written whenever it ends.
+
+    Args:
+        sentence: What is said then.
+    """
+    if os.name != "posix" or signal.getsignal(signal.SIGINT) is not _PYTHONS:
+        return
+    noticed, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, _interrupted)
+
+    def wait() -> None:
+        while os.read(noticed, 1)[0] != signal.SIGINT:
+            pass
+        if not _seen.wait(1):
+            os.write(2, f"{sentence}\n".encode())
+            os._exit(130)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def shows_progress(show: bool | None = None) -> bool:
@@ -61,7 +92,8 @@ def silent_start(says: bool = True) -> Iterator[None]:
 
     # Only where Ctrl-C is Python's own: not where an embedding program, or another thread, has its say.
     ours = (own_process.get() or not says) and threading.current_thread() is threading.main_thread()
-    ours = ours and signal.getsignal(signal.SIGINT) is _PYTHONS
+    before = signal.getsignal(signal.SIGINT)
+    ours = ours and before in (_PYTHONS, _interrupted)
     if ours:
         signal.signal(signal.SIGINT, leave)
     os.dup2(null, 2)
@@ -69,7 +101,7 @@ def silent_start(says: bool = True) -> Iterator[None]:
         yield
     finally:
         if ours:
-            signal.signal(signal.SIGINT, _PYTHONS)
+            signal.signal(signal.SIGINT, before)
         os.dup2(saved, 2)
         os.close(saved)
         os.close(null)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -361,3 +362,21 @@ def test_kills_interruptions_and_two_at_once_at_random_moments():
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert "8 kills, 0 with something wrong after" in done.stdout
+
+
+_STUCK = """
+import hashlib
+from lpft_keras.progress import end_where_stuck
+
+end_where_stuck("interrupted")
+print("begun", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes of compiled code, in which Python sees no signal
+"""
+
+
+def test_an_interruption_ends_compiled_code_too():
+    with subprocess.Popen([sys.executable, "-c", _STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == b"interrupted\n"
+        assert process.returncode == 130
