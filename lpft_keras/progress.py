@@ -6,11 +6,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 _PYTHONS = signal.default_int_handler
-own_process = ContextVar("own_process", default=False)
-"""Whether this process is the command line's, which Ctrl-C may end at once; else it is the user's."""
 _seen = threading.Event()
 
 
@@ -27,12 +24,14 @@ def end_where_stuck(sentence: str) -> None:
     Args:
         sentence: What is said then.
     """
-    if os.name != "posix" or signal.getsignal(signal.SIGINT) is not _PYTHONS:
+    if signal.getsignal(signal.SIGINT) is not _PYTHONS:
+        return
+    signal.signal(signal.SIGINT, _interrupted)  # by which `silent_start` knows a process that is ours
+    if os.name != "posix":
         return
     noticed, wakes = os.pipe()
     os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-    signal.signal(signal.SIGINT, _interrupted)
 
     def wait() -> None:
         while os.read(noticed, 1)[0] != signal.SIGINT:
@@ -90,10 +89,10 @@ def silent_start(says: bool = True) -> Iterator[None]:
             os.write(saved, b"lpft-keras: interrupted while it started; nothing was begun, call it again\n")
         os._exit(130)
 
-    # Only where Ctrl-C is Python's own: not where an embedding program, or another thread, has its say.
-    ours = (own_process.get() or not says) and threading.current_thread() is threading.main_thread()
+    # Only where Ctrl-C is the command line's, or Python's in a sweep's process: not where an embedding program, or
+    # another thread, has its say.
     before = signal.getsignal(signal.SIGINT)
-    ours = ours and before in (_PYTHONS, _interrupted)
+    ours = before is (_interrupted if says else _PYTHONS) and threading.current_thread() is threading.main_thread()
     if ours:
         signal.signal(signal.SIGINT, leave)
     os.dup2(null, 2)

@@ -17,7 +17,7 @@ from lpft_keras.cli.sweeping import add_sweep, add_tune
 from lpft_keras.cli.viewing import add_kernel_view
 from lpft_keras.errors import InputError
 from lpft_keras.markdown import one_line
-from lpft_keras.progress import end_where_stuck, own_process
+from lpft_keras.progress import end_where_stuck
 
 _COMMANDS = (
     add_run,
@@ -100,7 +100,6 @@ def entry() -> None:
 
     Python's own end of a process takes seconds where TensorFlow, JAX and PyTorch are imported.
     """
-    own_process.set(True)
     end_where_stuck(f"lpft-keras: interrupted; {_AGAIN} goes on from what is finished")
     status = main()
     if status == 130:

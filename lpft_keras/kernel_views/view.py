@@ -102,7 +102,7 @@ class View:
     def known(self, overwrite: bool) -> KernelView | None:
         """Return the finished view that the directory holds, None where there is none or it shall be taken anew."""
         path = self._directory / _DONE
-        found = None if overwrite or self._outdated(path) or self._outdated(self._parts) else read_json(path)
+        found = None if self._taken_anew(overwrite) else read_json(path)
         if found is None:
             return None
         if found["config"] != self._config:
@@ -114,10 +114,12 @@ class View:
         log.info("reused the kernel view in %s", self._directory)
         return KernelView(self._directory, found["report"])
 
-    def _outdated(self, path: Path) -> bool:
-        """Return whether a run was done anew since something was measured of it."""
+    def _taken_anew(self, overwrite: bool) -> bool:
+        """Return whether all is measured anew: as asked, or because a run was done anew since."""
         done = [run / "metrics.json" for run in self._runs.values()]
-        return path.exists() and any(one.exists() and one.stat().st_mtime > path.stat().st_mtime for one in done)
+        measured = [path for path in (self._directory / _DONE, self._parts) if path.exists()]
+        newest = max((one.stat().st_mtime for one in done if one.exists()), default=0)
+        return overwrite or any(newest > path.stat().st_mtime for path in measured)
 
     def taken(self, runs: Mapping[str, RunResult], overwrite: bool) -> KernelView:
         """Take the view of runs that are done. Of several processes that take it, one works and the others wait."""
@@ -126,7 +128,7 @@ class View:
             if known := self.known(overwrite):
                 return known
             with disk_errors(self._directory):
-                if overwrite or self._outdated(path) or self._outdated(self._parts):
+                if self._taken_anew(overwrite):
                     path.unlink(missing_ok=True)
                     shutil.rmtree(self._parts, ignore_errors=True)
                 (self._directory / CHECKSUMS).unlink(missing_ok=True)

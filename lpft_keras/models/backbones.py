@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import keras_hub
 
-from lpft_keras.backbone_names import RANDOM, is_known_backbone
+from lpft_keras.backbone_names import PATH, RANDOM, is_known_backbone
 from lpft_keras.checksums import check_intact, file_sha256
 from lpft_keras.errors import InputError, first_line
 from lpft_keras.models import download, huggingface, presets, random_weights
@@ -143,7 +143,7 @@ def _find(name: str) -> Loader:
     directory = Path(name).expanduser()
     if os.path.isdir(directory):
         return _directory_loader(directory, {"kind": "directory"})
-    if re.search(r"[/\\]|^\.|^~", name):
+    if PATH.search(name):
         hint = f"; for a Hugging Face repository write hf://{name}" if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) else ""
         raise InputError(f"backbone directory {name!r} does not exist{hint}")
     raise InputError(f"unknown backbone {name!r}; see keras_hub.models.TextClassifierPreprocessor.presets for names")
