@@ -252,7 +252,11 @@ def micro_batched(classifier: keras.Model, count: int) -> keras.Model:
     output = logits[0] if count == 1 else keras.layers.Concatenate(axis=0, dtype="float32")(logits)
     make: type[keras.Model] = keras.Model
     if keras.backend.backend() == "torch":
-        from lpft_keras.training.on_torch import MicroBatched
+        from lpft_keras.training import on_torch
 
-        make = MicroBatched
+        make = on_torch.MicroBatched
+    elif keras.backend.backend() == "tensorflow":
+        from lpft_keras.training import on_tensorflow
+
+        make = on_tensorflow.MicroBatched
     return make(inputs, output)
