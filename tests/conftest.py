@@ -20,6 +20,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 import numpy as np
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+    import tensorflow as tf
+
+    # On models this small, to optimise a graph takes longer than to run it. Commands that tests start still do it.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu"):

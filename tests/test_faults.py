@@ -277,6 +277,7 @@ def remounted(folder, options):
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_a_read_only_one_are_named_and_nothing_is_lost(tmp_path, capsys):
     words = [
         "run",
@@ -367,6 +368,7 @@ _STUCK = """
 import hashlib, os, signal, threading
 from lpft_keras.progress import end_where_stuck
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background process ignores
 end_where_stuck("interrupted")
 threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
 hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes of compiled code, in which Python sees no signal

@@ -47,6 +47,7 @@ def test_the_cross_product_is_run_and_finished_runs_are_reused(tmp_path):
     assert [r.directory for r in seen] == [r.directory for r in first.results]
 
 
+@pytest.mark.slow
 def test_tasks_and_backbones_are_crossed_and_share_what_they_can(tmp_path, own_rows):
     own = own_task(own_rows, text=["first", "second"])
     found = sweep(

@@ -21,6 +21,7 @@ def tuned(tmp_path_factory):
     return output, tune("demo", ["lp", "ft"], "tiny", output_dir=output, **options, **SMALL)
 
 
+@pytest.mark.slow
 def test_the_choice_is_that_of_runs_of_their_own(tuned, tmp_path):
     _, found = tuned
     assert list(found.choices) == ["ft"], "linear probing has nothing to choose"
