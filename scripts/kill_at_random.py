@@ -53,7 +53,7 @@ COMMANDS["reproduce kernels"] += ["--method", "lp-ft"]
 COMMANDS["kernel-view"] += ["--optimizer", "sgd"]
 _WRITING = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 HOWS = ("time", "write", "interrupt", "together")
-_A_WHILE = 5.0  # seconds that a command may take to end; on a quiet machine it takes about one
+_A_WHILE = 1.5  # seconds that a command may take to end
 _TOO_LATE = 0.25  # seconds before its end in which Ctrl-C may find nothing left to interrupt
 _OWN_TIME = ("seconds", "directory")
 

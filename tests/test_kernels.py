@@ -29,7 +29,6 @@ def results(tmp_path_factory):
     }
 
 
-@pytest.mark.slow
 def test_the_theory_holds_for_all_methods(results):
     """P is the same for all, F of LP-* has rank N (C - 1) at most, adapters have far less of it."""
     first = results["ft"].kernels

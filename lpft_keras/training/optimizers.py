@@ -56,7 +56,7 @@ class SignGD(SGD):
 
 @keras.saving.register_keras_serializable(package="lpft_keras")
 class PaperAdam(keras.optimizers.Adam):
-    """Keras' Adam with epsilon added after the bias correction, as PyTorch does and so the paper's code.
+    """Keras' Adam, for JAX, with epsilon added after the bias correction, as PyTorch does and so the paper's code.
 
     Keras adds it before, which makes it up to 31 times as large in the first steps: enough to damp the many weights of
     a pre-trained model whose gradients are that small.
