@@ -42,6 +42,10 @@ def test_a_table_is_printed_written_and_given_as_json(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "1 run to do, 0 there; about" in captured.err
+    assert main([*asked, *TINY, "--dry-run", "--json"]) == 0
+    cost = json.loads(capsys.readouterr().out)
+    assert (cost["runs"], cost["runs_there"], cost["kernels"]) == (1, 0, 0)
+    assert cost["seconds"] > cost["step_seconds"] > 0
     assert main([*asked, *TINY]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("Table 8: test results")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from lpft_keras.cli.checking import check_values
@@ -21,7 +22,7 @@ from lpft_keras.methods import METHODS
 from lpft_keras.progress import silent_start
 
 if TYPE_CHECKING:
-    from lpft_keras.reproduction import Reproduction
+    from lpft_keras.reproduction import Cost, Reproduction
     from lpft_keras.workers import Failure
 
 
@@ -79,12 +80,17 @@ def _reproduce(parsed: argparse.Namespace) -> int:
         else:
             print_reproduction(made)
 
+    def show_cost(cost: "Cost") -> None:
+        if parsed.json and parsed.dry_run:
+            print(as_json(asdict(cost)), flush=True)
+
     with engine(parsed.engine):
         reproduce(
             parsed.names,
             tasks or None,
             methods,
             parsed.seed,
+            on_estimate=show_cost,
             on_end=show,
             show_progress=False if parsed.json else None,
             **options,

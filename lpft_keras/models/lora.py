@@ -108,14 +108,22 @@ def merge_lora(backbone: keras.Model) -> None:
     for layer in adapted_layers(backbone).values():
         if settings.style == "paper":
             layer._kernel.assign(layer.merged_kernel())
-            del layer.lora_a, layer.lora_b, layer._low_rank
+            _drop(layer, "lora_a", "lora_b")
+            del layer._low_rank
             layer.__class__ = PLAIN[type(layer)]
         else:
             update = float64(layer.lora_kernel_a) @ float64(layer.lora_kernel_b)
             layer._kernel.assign(float64(layer._kernel) + settings.alpha / settings.rank * update)
-            del layer.lora_kernel_a, layer.lora_kernel_b
+            _drop(layer, "lora_kernel_a", "lora_kernel_b")
             layer.lora_enabled, layer.lora_rank, layer.lora_alpha = False, None, None
     backbone._lpft_lora = None
+
+
+def _drop(layer: keras.layers.Layer, *names: str) -> None:
+    """Remove variables, without the garbage collection of Keras' own `del`: a fifth of a second for each."""
+    for name in names:
+        layer._untrack_variable(getattr(layer, name))
+        super(keras.layers.Layer, layer).__delattr__(name)
 
 
 def _walk(

@@ -14,7 +14,7 @@ from lpft_keras.kernel_results import KernelResult
 from lpft_keras.methods import every_method
 from lpft_keras.progress import progress_bar
 from lpft_keras.report import ResultTable
-from lpft_keras.reproduction.cost import estimate
+from lpft_keras.reproduction.cost import Cost, estimate
 from lpft_keras.reproduction.making import Drawn, Material, make_figures, make_tables
 from lpft_keras.reproduction.work import Options, Work, all_of, needed
 from lpft_keras.reproduction.writing import write_exhibit
@@ -74,6 +74,7 @@ def reproduce(
     tensorboard: bool = False,
     dry_run: bool = False,
     workers: int | Sequence[str] | None = None,
+    on_estimate: Callable[[Cost], None] | None = None,
     on_end: Callable[[Reproduction], None] | None = None,
     show_progress: bool | None = None,
     **settings: Any,
@@ -96,6 +97,7 @@ def reproduce(
         tensorboard: Whether runs write for TensorBoard.
         dry_run: Say what it would take, and do nothing.
         workers: Processes side by side, as for `lpft_keras.sweep`.
+        on_estimate: Called with what it will take, before it starts.
         on_end: Called with each table or figure as it is made.
         show_progress: Whether to show progress bars; None shows them on a terminal, but not under CI.
         **settings: Other arguments of `lpft_keras.run`: epochs, limit, max_length, ...
@@ -110,10 +112,8 @@ def reproduce(
         >>> (table,) = lpft_keras.reproduce("table8", "cb", backbone="minilm", data_dir="data")
         >>> table.tables[0].records[0]["mean"], table.files
     """
-    exhibits = list(dict.fromkeys(one for name in as_list(names, "names") for one in _named(name)))
+    exhibits = _named(names)
     check_workers(workers)
-    if any(exhibit.is_figure for exhibit in exhibits):
-        check_figures()
     for name in ("prompt", "label_words", "shots"):
         if settings.get(name) is not None:
             raise InputError(f"the paper's tables and figures are of all rows and of no prompt; {name} is for sweep")
@@ -135,7 +135,10 @@ def reproduce(
     loaded = _loaded(asked, tasks is not None, data_dir, settings.get("limit"))
     at_hand = _at_hand(asked, loaded)
     works = {exhibit: needed(exhibit, found, options) for exhibit, found in at_hand.items()}
-    log.info("%s", estimate(all_of(works.values()), loaded, show_progress).in_words())
+    cost = estimate(all_of(works.values()), loaded, show_progress)
+    log.info("%s", cost.in_words())
+    if on_estimate is not None:
+        on_estimate(cost)
     if dry_run:
         return []
     known: dict[Path, _Outcome] = {}
@@ -144,18 +147,22 @@ def reproduce(
         known |= _performed(work.without(known), workers, loaded, show_progress)
         tasks_there = at_hand[exhibit]
         name = "-".join([exhibit.name, *([] if tasks is None else [slug(task.name) for task in tasks_there])])
-        backbones = {task.name: options.backbone_of(task) for task in tasks_there if exhibit.layout != "rows"}
-        data = {task.name: loaded[task.name] for task in tasks_there if task.name in loaded}
         outcomes = [known[directory] for directory in work.directories()]
-        one = _made(exhibit, outcomes, backbones, data, Path(output_dir) / "paper", name, options.in_words())
+        one = _made(exhibit, tasks_there, outcomes, loaded, options, name)
         made.append(one)
         if on_end is not None:
             on_end(one)
     return made
 
 
-def _named(name: str) -> list[Exhibit]:
-    return list(EXHIBITS.values()) if name == "all" else [get_exhibit(name)]
+def _named(names: str | Sequence[str]) -> list[Exhibit]:
+    """Return the exhibits of these names, each once; figures need a library that may be missing."""
+    found: list[Exhibit] = []
+    for name in as_list(names, "names"):
+        found += EXHIBITS.values() if name == "all" else [get_exhibit(name)]
+    if any(exhibit.is_figure for exhibit in found):
+        check_figures()
+    return list(dict.fromkeys(found))
 
 
 def _tasks(exhibit: Exhibit, tasks: Any) -> list[Task]:
@@ -234,12 +241,11 @@ def _performed(
 
 def _made(
     exhibit: Exhibit,
+    tasks: Sequence[Task],
     outcomes: Sequence[_Outcome],
-    backbones: Mapping[str, str],
-    data: Mapping[str, TaskData],
-    folder: Path,
+    loaded: Mapping[str, TaskData],
+    options: Options,
     name: str,
-    settings: str,
 ) -> Reproduction:
     """Make and write an exhibit of what its runs came to; what sets them apart from the paper's is said in it."""
     runs = [one for one in outcomes if isinstance(one, RunResult)]
@@ -247,12 +253,15 @@ def _made(
     failures = [one for one in outcomes if isinstance(one, Failure)]
     if exhibit.methods and not (runs or kernels):
         return Reproduction(exhibit, failures=failures)
+    backbones = {task.name: options.backbone_of(task) for task in tasks if exhibit.layout != "rows"}
+    data = {task.name: loaded[task.name] for task in tasks if task.name in loaded}
     material = Material(backbones, data, runs, kernels)
     tables = [] if exhibit.is_figure else make_tables(exhibit, material)
     figures = make_figures(exhibit, material) if exhibit.is_figure else []
+    settings = options.in_words()
     if settings and exhibit.methods:
         said = f"other settings than the paper's: {settings}"
         tables = [replace(table, notes=(*table.notes, said)) for table in tables]
         figures = [replace(figure, caption=f"{figure.caption} {said[0].upper()}{said[1:]}.") for figure in figures]
-    files = write_exhibit(folder, name, exhibit, list(backbones.values()), tables, figures)
+    files = write_exhibit(options.output_dir / "paper", name, exhibit, list(backbones.values()), tables, figures)
     return Reproduction(exhibit, tables, figures, files, failures)
