@@ -27,7 +27,7 @@ def test_adapter_round_trip(style, family, tmp_path):
         assert any(name.endswith("self_attention_layer/query/a") for name in file.keys())  # noqa: SIM118
         assert json.loads(file.metadata()["settings"])["alpha"] == ALPHA
 
-    other = build(family, name="roberta_backbone_91")
+    other = build(family, name="another_backbone")
     assert other.name != backbone.name
     new_model, new_head = classifier(other)
     assert load_adapter(tmp_path / "adapter.safetensors", other, new_head) == {"task": "cb", "epoch": 3}
