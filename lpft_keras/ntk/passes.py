@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -17,8 +18,9 @@ from lpft_keras.ntk.problem import Problem
 from lpft_keras.ntk.segments import Segment
 from lpft_keras.ntk.tiles import Tile
 
-# Examples that are differentiated at once.
+# Examples that are differentiated at once: at most so many, and fewer where they hold more bytes.
 CHUNK = 16
+_FEWEST, _BYTES = 8, 1 << 26
 # Examples of like length are computed together; so many groups at most, since some backends compile each.
 _BUCKETS = 4
 Groups = dict[str, np.ndarray]
@@ -114,13 +116,20 @@ class Chain:
         inner += subset.bias * factors.rows(np.ones(1)) * factors.columns(np.ones(1))
         return {"pretrain": np.einsum("ij,cd->icjd", inner, mixing.T @ mixing), **groups}
 
+    @cached_property
+    def _at_once(self) -> int:
+        """How many examples are differentiated at once: where each is large, fewer are as fast, but on a GPU."""
+        if self.problem.jacobian.keeps:
+            return CHUNK
+        return min(CHUNK, max(_FEWEST, _BYTES // bytes_an_example(self.problem)))
+
     def _forward(self, bunch: Bunch) -> None:
         """Fill in what the segments read, and the features."""
         network, pieces, constant = self.problem.network, [], {}
         kept = {
             slot for segment in self.problem.segments for slot in [segment.below, *segment.sides] if slot is not None
         }
-        for rows, count in _chunks(len(bunch.rows)):
+        for rows, count in _chunks(len(bunch.rows), self._at_once):
             values = self.problem.fixed_values([array[rows] for array in bunch.inputs])
             for segment in self.problem.segments:
                 sides = [values[slot] for slot in segment.sides]
@@ -161,7 +170,7 @@ class Chain:
         """Yield the gradients of a segment's chosen variables by id, and leave the cotangents for the segment below."""
         cotangents, lower = bunch.cotangents, []
         assert cotangents is not None
-        for rows, count in _chunks(len(bunch.rows)):
+        for rows, count in _chunks(len(bunch.rows), self._at_once):
             sides = [
                 ops.convert_to_tensor(bunch.values[slot][rows] if slot.batched else bunch.values[slot])
                 for slot in segment.sides
@@ -176,12 +185,12 @@ class Chain:
         bunch.cotangents = np.concatenate(lower) if lower else None
 
 
-def _chunks(total: int) -> Iterator[tuple[np.ndarray, int]]:
+def _chunks(total: int, at_once: int) -> Iterator[tuple[np.ndarray, int]]:
     """Yield the numbers of the examples of each chunk, and how many of them are its own.
 
     Copies of the last example fill the last chunk up: an unlike shape would be compiled anew.
     """
-    size = min(CHUNK, total)
+    size = min(at_once, total)
     for first in range(0, total, size):
         yield np.arange(first, first + size).clip(max=total - 1), min(size, total - first)
 

@@ -63,6 +63,15 @@ def test_any_memory_gives_the_same_numbers(model, x):
                 np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
+def test_large_examples_are_differentiated_fewer_at_once_with_the_same_numbers(model, x, monkeypatch):
+    whole = ntk.empirical_ntk(model, x)
+    monkeypatch.setattr("lpft_keras.ntk.passes._BYTES", 1)
+    monkeypatch.setattr("lpft_keras.ntk.passes._FEWEST", 2)
+    fewer = ntk.empirical_ntk(model, x)
+    for a, b in ((fewer.pretrain, whole.pretrain), (fewer.finetune, whole.finetune)):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+
+
 def _bytes_an_example(model, x):
     """As the refusal of too little memory tells it."""
     with pytest.raises(InputError, match="two examples at once need") as caught:
