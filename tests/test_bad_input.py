@@ -20,6 +20,7 @@ from tests.helpers import stamps
 OWN = ["run", "--backbone", "tiny", "--text", "first", "--text", "second", "--train"]
 
 # Flags of what trains, each told before Keras is imported.
+LONG = "a" * 300
 TRAINING = [
     ("--method lpft", "unknown method 'lpft'", "did you mean 'lp-ft'"),
     ("--backbone robrta", "unknown backbone 'robrta'", "did you mean 'roberta_base_en'"),
@@ -106,6 +107,11 @@ COMMANDS = [
     ("kernel-view demo --shots -1", "shots must be a whole number of 1 or more"),
     ("kernel-view /nowhere/at/all", "/nowhere/at/all is no directory", "a task"),
     ("kernel-view files/run --shots 9", "--shots is for a TASK", "files/run"),
+    *(
+        (f"{command} {LONG}", "File name too long: aaa", "choose a shorter one")
+        for command in ("table", "report", "calibrate", "ntk")
+    ),
+    (f"run cb --backbone tiny --data-dir {LONG}", "does not exist", "give the folder"),
     ("reproduce", "name what to reproduce", "--list"),
     ("reproduce tabel8", "unknown table or figure 'tabel8'", "did you mean 'table8'"),
     ("reproduce table8 --task cbb", "unknown task 'cbb'", "did you mean 'cb'"),
@@ -319,6 +325,7 @@ CALLS = [
     (lambda: ours("run", "demo", ["lp"], "tiny"), "unknown method ['lp']"),
     (lambda: ours("run", "demo", "ft", "tiny", callbacks=[5]), "callbacks must hold Keras callbacks", "5"),
     (lambda: ours("run", "demo", "ft", "tiny", data_parallel="yes"), "data_parallel must be True or False"),
+    (lambda: ours("own_task", f"{LONG}.csv", name="mine"), "no train file", ".csv"),
     (lambda: ours("sweep", []), "tasks", "nothing to run"),
     (lambda: ours("sweep", "demo", seeds=[]), "seeds", "nothing to run"),
     (lambda: ours("sweep", "demo", ["lp", "ftt"]), "unknown method 'ftt'", "did you mean 'ft'"),

@@ -1,5 +1,6 @@
 """The command line: parses, calls the package, prints. Results go to standard output, all else to standard error."""
 
+import errno
 import logging
 import os
 import sys
@@ -81,6 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has had enough; nothing more can be said there, also not at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"lpft-keras: {error.strerror}: {str(error.filename)[:60]}...; choose a shorter one", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         how = _AFTER_INTERRUPTION.get(getattr(parsed, "command", ""), "no file is half written; call it again")
         print(f"lpft-keras: interrupted; {how}", file=sys.stderr)

@@ -111,7 +111,7 @@ def check_config(directory: Path, config: dict[str, Any]) -> Family:
     position = config.get("position_embedding_type") or "absolute"
     if position != "absolute":
         raise InputError(f"{directory}: position_embedding_type {position!r} does not load; only 'absolute' does")
-    activation = config.get("activation" if model_type == "distilbert" else "hidden_act", "gelu")
+    activation = str(config.get("activation" if model_type == "distilbert" else "hidden_act", "gelu"))
     if activation not in exact.ACTIVATIONS:
         raise unknown_name(f"hidden_act in {directory / 'config.json'}", activation, exact.ACTIVATIONS)
     if not weight_files(directory):
@@ -127,10 +127,11 @@ def weight_files(directory: Path) -> list[Path]:
         return [directory / WEIGHTS_FILE]
     try:
         shards = json.loads((directory / INDEX_FILE).read_text("utf-8"))["weight_map"].values()
-    except (OSError, ValueError, KeyError):
+        names = sorted({str(shard) for shard in shards})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
     # By their names alone: an index from elsewhere leads to no file outside of its folder.
-    return [path for path in (directory / Path(shard).name for shard in sorted(set(shards))) if path.is_file()]
+    return [path for path in (directory / Path(shard).name for shard in names) if path.is_file()]
 
 
 def build(directory: Path, config: dict[str, Any], dropout: float | None, dtype: str | None) -> keras.Model:
@@ -157,7 +158,7 @@ def build(directory: Path, config: dict[str, Any], dropout: float | None, dtype:
         return family.backbone(**arguments)
     except KeyError as error:
         raise InputError(f"{directory / 'config.json'} has no entry {error.args[0]!r}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{directory / 'config.json'} describes no encoder that can be built: {reason}") from error
 

@@ -18,9 +18,11 @@ from lpft_keras.ntk.problem import Problem
 from lpft_keras.ntk.segments import Segment
 from lpft_keras.ntk.tiles import Tile
 
-# Examples that are differentiated at once: at most so many, and fewer where they hold more bytes.
+# Examples that are differentiated at once, at most.
 CHUNK = 16
-_FEWEST, _BYTES = 8, 1 << 26
+# On a CPU as many as hold so many bytes, but this many at least: fewer large ones are as fast.
+_BYTES = 1 << 26
+_FEWEST = 8
 # Examples of like length are computed together; so many groups at most, since some backends compile each.
 _BUCKETS = 4
 Groups = dict[str, np.ndarray]
@@ -118,7 +120,7 @@ class Chain:
 
     @cached_property
     def _at_once(self) -> int:
-        """How many examples are differentiated at once: where each is large, fewer are as fast, but on a GPU."""
+        """How many examples are differentiated at once."""
         if self.problem.jacobian.keeps:
             return CHUNK
         return min(CHUNK, max(_FEWEST, _BYTES // bytes_an_example(self.problem)))

@@ -1,5 +1,6 @@
 """A task of the user's own: files with a column of labels and one or two of texts, from arguments or a TOML file."""
 
+import os
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -177,7 +178,7 @@ def _check_template(segments: Iterable[str]) -> None:
 
 def _file(split: str, path: str | Path) -> Path:
     path = Path(path).expanduser().absolute()
-    if not path.exists():
+    if not os.path.exists(path):  # which `Path.exists` can't say of a name too long
         raise InputError(f"no {split} file {path}")
     if not path.is_dir():
         reader_of(path)  # refuses an unknown ending

@@ -159,9 +159,11 @@ def checkpoint(tmp_path):
     [
         ({"model_type": "bart"}, "unknown model_type in .*config.json 'bart'"),
         ({"hidden_act": "gelu_9"}, "unknown hidden_act"),
+        ({"hidden_act": ["gelu"]}, "unknown hidden_act"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ({"hidden_size": None}, "config.json"),
         ({"num_attention_heads": "two"}, "config.json"),
+        ({"num_attention_heads": 0}, "config.json describes no encoder"),
         ({"hidden_size": 64}, "has shape"),
         ({"num_hidden_layers": 3}, "has no weight"),
     ],
@@ -173,6 +175,14 @@ def test_a_wrong_config_is_the_users_mistake(checkpoint, change, message):
     with pytest.raises(InputError, match=message) as caught:
         load_backbone(str(checkpoint))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("index", ['{"weight_map": ["a.safetensors"]}', '{"weight_map": {"a": 1, "b": null}}', "[]"])
+def test_an_index_that_names_no_files_is_the_users_mistake(checkpoint, index):
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(InputError, match=r"has no model\.safetensors"):
+        load_backbone(str(checkpoint))
 
 
 @pytest.mark.parametrize(
