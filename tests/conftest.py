@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = "1"
     # On models this small, to compile well takes far longer than to run: without it, JAX's part takes half the time.
-    # XLA names a flag that it does not know any more, and ends.
+    # Should XLA end with "Unknown flag", the flag was removed: delete its line.
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 # Tests build the same small models over and over: on JAX, compile each once a machine.

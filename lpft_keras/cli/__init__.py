@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        print(f"lpft-keras: {error.strerror}: {str(error.filename)[:60]}...; choose a shorter one", file=sys.stderr)
+        # As an `InputError`, which leaves nothing in a name that would command a terminal.
+        print(f"lpft-keras: {InputError(f'{error.strerror}: {error.filename}; choose a shorter one')}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         how = _AFTER_INTERRUPTION.get(getattr(parsed, "command", ""), "no file is half written; call it again")

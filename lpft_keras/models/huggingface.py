@@ -6,6 +6,7 @@ the activation, LayerNorm epsilon and dropout of the checkpoint.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,11 +128,12 @@ def weight_files(directory: Path) -> list[Path]:
         return [directory / WEIGHTS_FILE]
     try:
         shards = json.loads((directory / INDEX_FILE).read_text("utf-8"))["weight_map"].values()
-        names = sorted({str(shard) for shard in shards})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        names = sorted({Path(shard).name for shard in shards})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
     # By their names alone: an index from elsewhere leads to no file outside of its folder.
-    return [path for path in (directory / Path(shard).name for shard in names) if path.is_file()]
+    # `Path.is_file` raises where a name is too long.
+    return [directory / name for name in names if os.path.isfile(directory / name)]
 
 
 def build(directory: Path, config: dict[str, Any], dropout: float | None, dtype: str | None) -> keras.Model:

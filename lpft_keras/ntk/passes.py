@@ -20,7 +20,7 @@ from lpft_keras.ntk.tiles import Tile
 
 # Examples that are differentiated at once, at most.
 CHUNK = 16
-# On a CPU as many as hold so many bytes, but this many at least: fewer large ones are as fast.
+# Where gradients go to the host (see `Jacobian.keeps`), as many as fit into so many bytes, but this many at least.
 _BYTES = 1 << 26
 _FEWEST = 8
 # Examples of like length are computed together; so many groups at most, since some backends compile each.
@@ -192,7 +192,7 @@ def _chunks(total: int, at_once: int) -> Iterator[tuple[np.ndarray, int]]:
 
     Copies of the last example fill the last chunk up: an unlike shape would be compiled anew.
     """
-    size = min(at_once, total)
+    size = -(-total // -(-total // at_once))  # chunks alike, so that copies are few
     for first in range(0, total, size):
         yield np.arange(first, first + size).clip(max=total - 1), min(size, total - first)
 

@@ -178,7 +178,7 @@ def _check_template(segments: Iterable[str]) -> None:
 
 def _file(split: str, path: str | Path) -> Path:
     path = Path(path).expanduser().absolute()
-    if not os.path.exists(path):  # which `Path.exists` can't say of a name too long
+    if not os.path.exists(path):  # `Path.exists` raises where a name is too long
         raise InputError(f"no {split} file {path}")
     if not path.is_dir():
         reader_of(path)  # refuses an unknown ending

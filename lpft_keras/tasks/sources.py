@@ -50,7 +50,7 @@ def _find(task: Task, split: str, data_dir: Path | None) -> Path:
     names = (asked,) if isinstance(asked, str) else asked
     if data_dir is None:
         return Path(names[0])
-    if not os.path.isdir(data_dir):
+    if not os.path.isdir(data_dir):  # `Path.is_dir` raises where a name is too long
         raise InputError(f"data directory {data_dir} does not exist; give the folder that holds {task.name}/")
     # The task's own folder may be given too; those of its shifted sets lie beside it.
     roots = [data_dir, data_dir.absolute().parent] if _plain(data_dir.name) == _plain(task.name) else [data_dir]

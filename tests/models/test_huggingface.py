@@ -177,7 +177,15 @@ def test_a_wrong_config_is_the_users_mistake(checkpoint, change, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("index", ['{"weight_map": ["a.safetensors"]}', '{"weight_map": {"a": 1, "b": null}}', "[]"])
+@pytest.mark.parametrize(
+    "index",
+    [
+        '{"weight_map": ["a.safetensors"]}',
+        '{"weight_map": {"a": 1, "b": null}}',
+        "[]",
+        f'{{"weight_map": {{"a": "{300 * "b"}"}}}}',
+    ],
+)
 def test_an_index_that_names_no_files_is_the_users_mistake(checkpoint, index):
     (checkpoint / "model.safetensors").unlink()
     (checkpoint / "model.safetensors.index.json").write_text(index)
